@@ -1,0 +1,40 @@
+# Every target sets up what it needs in .venv; nothing but Python 3.11+ and make has to be there before.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+CODE := algorithms formats container serve tests benchmarks examples
+IMAGE ?= eigenlearn
+
+.PHONY: help setup demo test check fmt bench image image-test clean
+
+help:            ## show these targets
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+
+setup: $(READY)  ## make .venv with everything that development needs
+$(READY): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "eigenlearn needs Python 3.11 or later; this is " + sys.version.split()[0] + ". Name another one: make PYTHON=python3.12 ...")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Setting up $(VENV) (about a minute, once)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+demo: $(READY)   ## run both MNIST walkthroughs through the real `train` and `serve`
+	@$(BIN)/python -m examples.demo
+
+test: $(READY)   ## run all tests (those of the image where a Docker engine and the image are)
+	$(BIN)/python -m pytest -n auto
+
+check: $(READY)  ## format, lint, types and the fast tests: green before every commit
+	$(BIN)/ruff format --check $(CODE)
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -n auto -m 'not slow and not image'
+
+fmt: $(READY)    ## format, and mend what the linter can mend
+	$(BIN)/ruff format $(CODE)
+	$(BIN)/ruff check --fix $(CODE)
+
+clean:           ## remove everything that was made here
+	rm -rf $(VENV) demo build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

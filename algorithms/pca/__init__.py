@@ -1,0 +1,1 @@
+"""Principal component analysis: regular (exact) and randomized, streamed, dense and sparse."""

@@ -1,0 +1,56 @@
+"""What a training job of either algorithm is given, and what it gives back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from algorithms.batch import Channels
+from algorithms.linear_learner.model import LinearLearnerModel
+from algorithms.pca.model import PCAModel
+from container.metric_lines import JobLog
+
+Model: TypeAlias = PCAModel | LinearLearnerModel
+Arrays: TypeAlias = Mapping[str, NDArray[np.generic]]
+
+
+class Checkpoints(Protocol):
+    """Where a job leaves its state after each epoch, and finds it again after it was killed."""
+
+    def load(self) -> Arrays | None:
+        """Return the newest complete state, or None where there is none."""
+
+    def save(self, state: Arrays) -> None:
+        """Keep a state; a kill at any moment leaves either the old or the new one."""
+
+
+@dataclass(frozen=True)
+class JobContext:
+    """Everything a job may touch outside the maths."""
+
+    channels: Channels
+    log: JobLog
+    checkpoints: Checkpoints
+    stopping: Callable[[], bool]  # True once SIGTERM arrived: finish with the best model so far
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A trained model and the readable files that go beside its artifact."""
+
+    model: Model
+    reports: Mapping[str, bytes] = field(default_factory=dict)  # file name -> content
+
+
+class Job(Protocol):
+    """One algorithm's part in `train`: a module of the container that has these two functions."""
+
+    def read_settings(self, hyperparameters: Mapping[str, object]) -> Any:
+        """Check all hyperparameters before any data is touched; raises `HyperparameterError`."""
+
+    def run(self, settings: Any, context: JobContext) -> Outcome:
+        """Train, printing the algorithm's own log lines on the way."""

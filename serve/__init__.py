@@ -1,0 +1,1 @@
+"""SageMaker's HTTP contract: `/ping`, `/invocations` and the `serve` command."""

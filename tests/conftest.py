@@ -1,0 +1,41 @@
+"""What all tests share: a clean environment, a seeded generator, and where reference data lie."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(autouse=True)
+def unchanged_environment() -> Iterator[None]:
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(20261120)
+
+
+@pytest.fixture(scope="session")
+def aws_data() -> Path:
+    """Artifacts, logs and data of real SageMaker jobs; only where the reference data lie beside the checkout."""
+    folder = ROOT.parent / "shared" / "data" / "aws"
+    if not folder.is_dir():
+        pytest.skip("the reference data of real SageMaker jobs are not on this machine")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def mnist_folder() -> Path:
+    """The four MNIST files, from MNIST_DIR or beside the checkout."""
+    folder = Path(os.environ.get("MNIST_DIR", ROOT.parent / "shared" / "data" / "mnist"))
+    if not (folder / "t10k-images-idx3-ubyte.gz").is_file():
+        pytest.skip("MNIST is not on this machine")
+    return folder

@@ -1,0 +1,1 @@
+"""The walkthroughs, as a person would run them."""

@@ -1,0 +1,43 @@
+"""`make demo`: both walkthroughs through the real `train` and `serve`, in seconds, offline."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import sys
+from pathlib import Path
+
+from examples import eigendigits, is_it_a_zero
+from examples.digits import load_digits
+from examples.steps import Steps
+
+
+def main() -> None:
+    """Run both walkthroughs in `demo/`, print their results and leave the models and the picture there."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that a running `serve` is stopped as on Ctrl-C
+    steps = Steps()
+    folder = Path("demo").resolve()
+    picture = folder / "eigendigits.png"
+    with steps.step("Load handwritten digits") as step:
+        digits = load_digits()
+        step.result = (
+            f"{digits.name}: {len(digits.train_images):,} to train on, {len(digits.test_images):,} to test"
+        )
+    if digits.name != "MNIST":
+        print("  (set MNIST_DIR to a folder with MNIST's four .gz files to run the walkthroughs on MNIST itself)")
+
+    steps.title("Linear Learner: is this digit a 0?")
+    is_it_a_zero.run(digits, folder / "linear-learner", steps)
+    steps.title("PCA: eigendigits")
+    eigendigits.run(digits, folder / "pca", picture, steps)
+
+    for name in ("linear-learner", "pca"):  # half a gigabyte on MNIST
+        shutil.rmtree(folder / name / "input" / "data")
+    print(f"\nDone in {steps.total():.1f} s. Look at {picture}; the models are in {folder}/*/model.")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit("\nStopped; nothing is left running.")

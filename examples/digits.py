@@ -11,6 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 BESIDE_THE_CHECKOUT = Path(__file__).parents[2] / "shared" / "data" / "mnist"
+MNIST_FILES = (
+    "train-images-idx3-ubyte.gz",
+    "train-labels-idx1-ubyte.gz",
+    "t10k-images-idx3-ubyte.gz",
+    "t10k-labels-idx1-ubyte.gz",
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,26 +34,29 @@ class Digits:
     test_labels: NDArray[np.uint8]
 
 
-def load_digits(folder: Path | None = None) -> Digits:
-    """Load MNIST from `folder`, from MNIST_DIR or from beside the checkout; without it, the small digits."""
-    folder = folder or Path(os.environ.get("MNIST_DIR", BESIDE_THE_CHECKOUT))
-    if (folder / "train-images-idx3-ubyte.gz").is_file():
-        return _mnist(folder)
-    if "MNIST_DIR" in os.environ:
-        raise SystemExit(f"MNIST_DIR is {folder}, but train-images-idx3-ubyte.gz is not in it")
-    return _small_digits()
+def load_digits() -> Digits:
+    """Load MNIST from MNIST_DIR or from beside the checkout; without it, or with MNIST_DIR empty, the small digits."""
+    named = os.environ.get("MNIST_DIR")
+    if named == "":
+        return _small_digits()
+    folder = BESIDE_THE_CHECKOUT if named is None else Path(named)
+    missing = [file for file in MNIST_FILES if not (folder / file).is_file()]
+    if named and missing:
+        raise SystemExit(f"MNIST_DIR is {named}, but these files are not in it: {', '.join(missing)}")
+    return _small_digits() if missing else _mnist(folder)
 
 
 def _mnist(folder: Path) -> Digits:
     # The walkthroughs' train_set is the first 50,000 of MNIST's 60,000 training images.
     train = slice(0, 50_000)
+    train_images, train_labels, test_images, test_labels = (folder / file for file in MNIST_FILES)
     return Digits(
         "MNIST",
         28,
-        _pixels(folder / "train-images-idx3-ubyte.gz")[train],
-        _idx(folder / "train-labels-idx1-ubyte.gz")[train],
-        _pixels(folder / "t10k-images-idx3-ubyte.gz"),
-        _idx(folder / "t10k-labels-idx1-ubyte.gz"),
+        _pixels(train_images)[train],
+        _idx(train_labels)[train],
+        _pixels(test_images),
+        _idx(test_labels),
     )
 
 

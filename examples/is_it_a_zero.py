@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +13,30 @@ from examples.local_job import Endpoint, train, write_job
 from examples.steps import Steps, csv_text
 from formats import write_recordio
 
-# AWS's published result for the same data and hyperparameters: zeros found, false alarms, zeros missed.
-AWS_FOUND, AWS_FALSE, AWS_MISSED = 931, 44, 49
+
+@dataclass(frozen=True)
+class Confusion:
+    """How a classifier fared: counts of test images by what they are and what was predicted."""
+
+    found: int  # zeros that were recognised
+    false: int  # other digits that were taken for a zero
+    missed: int  # zeros that were taken for another digit
+    rejected: int  # other digits that were recognised as such
+
+    @property
+    def errors(self) -> int:
+        """Number of test images that were judged wrongly."""
+        return self.false + self.missed
+
+    def __str__(self) -> str:
+        return f"{self.errors} errors: {self.found} zeros found, {self.false} false, {self.missed} missed"
 
 
-def run(digits: Digits, folder: Path, steps: Steps) -> None:
+# AWS's published result for MNIST with the same hyperparameters.
+PUBLISHED = Confusion(found=931, false=44, missed=49, rejected=8976)
+
+
+def run(digits: Digits, folder: Path, steps: Steps) -> Confusion:
     """Train on the digits, ask the endpoint about every test image, and print the confusion matrix."""
     feature_dim = digits.train_images.shape[1]
     hyperparameters = {
@@ -41,19 +61,21 @@ def run(digits: Digits, folder: Path, steps: Steps) -> None:
                 for images in np.array_split(digits.test_images, 100)
                 for prediction in endpoint.invoke(csv_text(images))["predictions"]
             ]
-    _print_confusion(digits, np.array(labels) == 1)
+    actual, predicted = digits.test_labels == 0, np.array(labels) == 1
+    confusion = Confusion(
+        found=int(np.sum(actual & predicted)),
+        false=int(np.sum(~actual & predicted)),
+        missed=int(np.sum(actual & ~predicted)),
+        rejected=int(np.sum(~actual & ~predicted)),
+    )
+    _print(confusion, compare=digits.name == "MNIST")
+    return confusion
 
 
-def _print_confusion(digits: Digits, predicted: np.ndarray) -> None:
-    actual = digits.test_labels == 0
-    found, missed = int(np.sum(actual & predicted)), int(np.sum(actual & ~predicted))
-    false = int(np.sum(~actual & predicted))
+def _print(confusion: Confusion, compare: bool) -> None:
     print("\n                      predicted 0    predicted another digit")
-    print(f"    is a 0            {found:11,}    {missed:11,}")
-    print(f"    is another digit  {false:11,}    {int(np.sum(~actual & ~predicted)):11,}\n")
-    print(f"    {false + missed} errors: {found} zeros found, {false} false, {missed} missed")
-    if digits.name == "MNIST":
-        print(
-            f"    {AWS_FALSE + AWS_MISSED} errors: {AWS_FOUND} found, {AWS_FALSE} false, {AWS_MISSED} missed"
-            " is what AWS published for its own service\n"
-        )
+    print(f"    is a 0            {confusion.found:11,}    {confusion.missed:11,}")
+    print(f"    is another digit  {confusion.false:11,}    {confusion.rejected:11,}\n")
+    print(f"    {confusion}")
+    if compare:
+        print(f"    {PUBLISHED}, as AWS published for its own service")

@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-CODE := algorithms formats container serve tests benchmarks examples
+CODE := algorithms formats machine container serve tests benchmarks examples
 IMAGE ?= eigenlearn
 
 .PHONY: help setup demo test check fmt bench image image-test clean

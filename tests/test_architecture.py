@@ -9,8 +9,9 @@ ROOT = Path(__file__).parents[1]
 ALLOWED_ROOMS = {
     "algorithms": set(),
     "formats": {"algorithms"},
-    "container": {"algorithms", "formats"},
-    "serve": {"algorithms", "formats"},
+    "machine": set(),
+    "container": {"algorithms", "formats", "machine"},
+    "serve": {"algorithms", "formats", "machine"},
 }
 # The maths knows no files, network, environment, clock or log.
 FORBIDDEN_IN_ALGORITHMS = {

@@ -1,0 +1,1 @@
+"""What the machine, or the container around us, lets this process use."""

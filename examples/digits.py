@@ -35,7 +35,7 @@ class Digits:
 
 
 def load_digits() -> Digits:
-    """Load MNIST from MNIST_DIR or from beside the checkout; without it, or with MNIST_DIR empty, the small digits."""
+    """Load MNIST from MNIST_DIR or from beside the checkout, else (or with MNIST_DIR empty) the small digits."""
     named = os.environ.get("MNIST_DIR")
     if named == "":
         return _small_digits()

@@ -1,0 +1,209 @@
+"""The job's channels: files or FIFOs on one side, repeated passes over batches on the other."""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from io import BufferedReader
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from algorithms.batch import Batch, HeldBatches
+from algorithms.errors import DataError, UserError
+from container.channel_files import find_files
+from container.configuration import ChannelDescription
+from container.pipes import PATIENCE_SECONDS, StoppedWhileWaiting, open_pipe
+from container.wrapped_records import unwrap
+from formats.content_types import CSV, ContentType, parse_content_type
+from formats.reading import read_batches
+
+Labels: TypeAlias = Literal["required", "ignored"]
+
+
+class FileChannel:
+    """A channel of files, each pass reading all of them in the order of their names.
+
+    Parameters
+    ----------
+    description
+        The channel's name and content type.
+    files
+        At least one file.
+    labels
+        ``required`` (Linear Learner) or ``ignored`` (PCA).
+    """
+
+    def __init__(self, description: ChannelDescription, files: Sequence[Path], labels: Labels) -> None:
+        self.name = description.name
+        self.files = files
+        self._stated_type = description.content_type
+        self._content_type = _content_type(description)
+        self._labels: Labels = labels
+
+    def __iter__(self) -> Iterator[Batch]:
+        return _checked(self.name, self._read())
+
+    def describe(self) -> str:
+        """Say what was found, for the log."""
+        count, size = len(self.files), _sizes(self.files)
+        return f"{count} file{'s' * (count != 1)}, {sum(size) / 1e6:,.1f} MB, {self._stated_type}"
+
+    def identity(self) -> str:
+        """Return a text that differs for other data, as far as that shows without reading them."""
+        names = [path.name for path in self.files]
+        return f"{self.name}: {list(zip(names, _sizes(self.files), strict=True))} of {self._stated_type}"
+
+    def _read(self) -> Iterator[tuple[str, Batch]]:
+        for path in self.files:
+            try:
+                file = path.open("rb")
+            except OSError as error:
+                raise DataError(f"Channel {self.name!r}: {path} cannot be read: {error.strerror}.") from error
+            with file:
+                for batch in read_batches(_mapped(file), self._content_type, name=str(path), labels=self._labels):
+                    yield str(path), batch
+
+
+def _sizes(files: Sequence[Path]) -> list[int]:
+    return [path.stat().st_size for path in files]
+
+
+def _mapped(file: BufferedReader) -> mmap.mmap | BufferedReader:
+    """Map a file into memory; where that cannot be done (some FastFile streams), read it as a stream."""
+    try:
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except (OSError, ValueError):
+        return file
+
+
+class PipeChannel:
+    """A channel of FIFOs, one for each pass: ``train_0``, ``train_1``, ...
+
+    Notes
+    -----
+    A pass that is given up early closes its FIFO early, which SageMaker allows, and costs that epoch's number:
+    the next pass opens the next one.
+    """
+
+    def __init__(
+        self,
+        description: ChannelDescription,
+        folder: Path,
+        labels: Labels,
+        stopping: Callable[[], bool],
+        patience: float = PATIENCE_SECONDS,
+    ) -> None:
+        self.name = description.name
+        self._stated_type = description.content_type
+        self._content_type = _content_type(description)
+        self._wrapped = description.wrapped
+        self._folder = folder
+        self._labels: Labels = labels
+        self._stopping = stopping
+        self._patience = patience
+        self._epoch = 0
+
+    def __iter__(self) -> Iterator[Batch]:
+        return _checked(self.name, self._read())
+
+    def _read(self) -> Iterator[tuple[str, Batch]]:
+        path = self._folder / f"{self.name}_{self._epoch}"
+        self._epoch += 1
+        try:
+            with open_pipe(path, self._stopping, self._patience) as pipe:
+                text = self._content_type.media_type == CSV
+                content = unwrap(pipe, str(path), text) if self._wrapped else pipe
+                for batch in read_batches(content, self._content_type, name=str(path), labels=self._labels):
+                    yield str(path), batch
+        except StoppedWhileWaiting:
+            # The pass ends here; whoever trains asks `stopping` next and keeps what it has.
+            return
+
+    def describe(self) -> str:
+        """Say what the channel is, for the log."""
+        wrapped = ", each object wrapped in a recordIO frame" if self._wrapped else ""
+        return f"pipe input mode under {self._folder / self.name}, {self._stated_type}{wrapped}"
+
+    def identity(self) -> str:
+        """Return a text that differs for other data, as far as that is known without reading them."""
+        return f"{self.name}: pipe of {self._stated_type}"
+
+
+def _content_type(description: ChannelDescription) -> ContentType:
+    try:
+        return parse_content_type(description.content_type)
+    except UserError as error:
+        raise DataError(f"Channel {description.name!r}: {error}") from error
+
+
+def _checked(channel: str, batches: Iterable[tuple[str, Batch]]) -> Iterator[Batch]:
+    """Pass batches on; refuse a channel without records, and files that differ in their number of features."""
+    first: tuple[str, int] | None = None
+    for name, batch in batches:
+        if not len(batch):
+            continue
+        if first is None:
+            first = name, batch.feature_dim
+        elif batch.feature_dim != first[1]:
+            raise DataError(
+                f"Channel {channel!r}: {name} has {batch.feature_dim} features, but {first[0]} has {first[1]}. "
+                "All files of a channel must have the same columns."
+            )
+        yield batch
+    if first is None:
+        raise DataError(f"Channel {channel!r} is empty: its files hold no record.")
+
+
+Channel: TypeAlias = FileChannel | PipeChannel
+
+
+def open_channels(
+    descriptions: Sequence[ChannelDescription], folder: Path, labels: Labels, stopping: Callable[[], bool]
+) -> dict[str, Channel]:
+    """Find all channels of a job.
+
+    Parameters
+    ----------
+    descriptions
+        What ``inputdataconfig.json`` says.
+    folder
+        ``/opt/ml/input/data``.
+    labels
+        ``required`` or ``ignored``.
+    stopping
+        True once the job was asked to stop.
+
+    Raises
+    ------
+    DataError
+        For a channel whose folder or files are missing or empty.
+    """
+    opened: dict[str, Channel] = {}
+    for description in descriptions:
+        name = description.name
+        if description.mode == "Pipe":
+            opened[name] = PipeChannel(description, folder, labels, stopping)
+        else:
+            opened[name] = FileChannel(description, find_files(name, folder / name), labels)
+    if "train" not in opened:
+        raise DataError(
+            "Channel 'train' is missing: training needs its records. "
+            + (
+                f"Given were: {', '.join(sorted(opened))}."
+                if opened
+                else f"No channel was given, and {folder} is empty."
+            )
+        )
+    return opened
+
+
+def hold_in_memory(channels: Mapping[str, Channel], memory_bytes: float) -> dict[str, HeldBatches]:
+    """Keep the channels' data from the first pass on, as far as they fit.
+
+    ``train`` may keep 40 % of the container's memory and every other channel 15 %: the rest is for the models, the
+    block being read, and the interpreter.
+    """
+    return {
+        name: HeldBatches(channel, (0.4 if name == "train" else 0.15) * memory_bytes)
+        for name, channel in channels.items()
+    }

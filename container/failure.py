@@ -1,0 +1,65 @@
+"""The failure file: one sentence that a person reads in the SageMaker console instead of the log."""
+
+from __future__ import annotations
+
+import errno
+import sys
+import traceback
+from pathlib import Path
+
+from algorithms.errors import UserError
+from container.stopping import StoppedBeforeModel
+
+LIMIT = 1024  # SageMaker shows the first 1,024 characters as FailureReason
+
+
+def failure_text(error: BaseException) -> str:
+    """Say in at most 1,024 characters who can mend what, the message first.
+
+    ``ClientError: `` is the caller's mistake or the machine's limit, ``AlgorithmError: `` a bug of this project,
+    as in the built-in algorithms. The traceback belongs to the log: behind it the message would be cut off.
+    """
+    match error:
+        case UserError():
+            text = f"ClientError: {error}"
+        case StoppedBeforeModel():
+            text = "ClientError: Training was asked to stop before it had a model; nothing was saved."
+        case MemoryError():
+            text = f"ClientError: Not enough memory: {error or 'an allocation failed'}. {MORE_MEMORY}"
+        case OSError() if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+            text = f"ClientError: {error.strerror}: {error.filename or 'while writing'}."
+        case _:
+            text = (
+                f"AlgorithmError: {type(error).__name__}: {error} (a bug in eigenlearn, not in your data; the "
+                "traceback is in the job's log)"
+            )
+    return text if len(text) <= LIMIT else text[: LIMIT - 1] + "…"
+
+
+MORE_MEMORY = (
+    "Give the container more memory (docker run -m, or a larger instance type), send the data as float32 or "
+    "sparse recordIO, or lower mini_batch_size or num_models."
+)
+
+
+def write_failure(path: Path, text: str) -> None:
+    """Write the failure file; where that is impossible, say so on the log and go on to the exit code."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        sys.stderr.write(f"{path} cannot be written: {error.strerror}. It would say: {text}\n")
+        sys.stderr.flush()
+
+
+def clear_failure(path: Path) -> None:
+    """Remove the failure file of an earlier run over the same folders."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError:
+        return  # not writable: it can then neither be replaced, and the log carries the message
+
+
+def traceback_text(error: BaseException) -> str:
+    """Return the traceback as the log prints it."""
+    return "".join(traceback.format_exception(error)).rstrip()

@@ -1,0 +1,79 @@
+"""The `train` command: from the folders of a training job to a model in them, or to one sentence why not."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from container.folders import Folders
+from container.stopping import Stopping
+from container.supervisor import supervise
+
+# numpy, and with it everything else of this project, is imported only after the number of BLAS threads is set.
+
+HELP = """\
+Train PCA or Linear Learner from a SageMaker folder tree, and exit 0 with the model in it.
+
+The tree lies under /opt/ml, or under the folder that SAGEMAKER_BASE_DIR names:
+
+  input/config/hyperparameters.json   {"predictor_type": "binary_classifier", "mini_batch_size": "200"}
+                                      or {"num_components": "10", "mini_batch_size": "200", ...}
+  input/config/inputdataconfig.json   {"train": {"ContentType": "text/csv"}}
+                                      (optional; recordIO-protobuf files where it is absent)
+  input/data/train/                   one or more files; `validation` and `test` likewise
+                                      (Pipe mode: the FIFOs train_0, train_1, ...)
+  model/                              receives model_algo-1, in SageMaker's own layout, and readable reports
+  output/failure                      receives the reason, when there is one; the exit code is then not 0
+  checkpoints/                        where it exists, receives the state after each epoch; a killed job goes on
+"""
+
+EPILOG = """\
+environment:
+  SAGEMAKER_BASE_DIR     the tree's root (default: /opt/ml)
+  ALGORITHM              pca or linear-learner, where the hyperparameters do not tell
+  OPENBLAS_NUM_THREADS   threads of the linear algebra (default: the container's CPU quota)
+
+exit codes:
+  0     the model is complete (also after SIGTERM, when there was one to save)
+  1     a failure: output/failure says which, `ClientError: ` yours, `AlgorithmError: ` ours
+  137   killed, most often for want of memory: output/failure says so
+  143   stopped by SIGTERM before there was a model
+
+examples:
+  train
+  SAGEMAKER_BASE_DIR=$PWD/ml train
+  docker run -v "$PWD/ml:/opt/ml" eigenlearn train
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    parser = argparse.ArgumentParser(
+        "train", description=HELP, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.parse_args(arguments)
+    os.umask(0)  # so that files written as root can be removed by the user who owns the mounted folder
+    limit_threads()
+    folders = Folders.from_environment()
+
+    def job(stopping: Stopping) -> int:
+        from container.training_job import run_job
+
+        return run_job(folders, os.environ, sys.stdout, stopping)
+
+    return supervise(job, folders)
+
+
+def limit_threads() -> None:
+    """Set the number of BLAS threads to the container's CPU quota, unless the user set it.
+
+    BLAS libraries count the host's CPUs; in a container that may use two of sixty-four they would start sixty-four
+    threads, and the kernel would throttle them all.
+    """
+    from machine.limits import cpu_quota
+
+    threads = str(max(1, int(cpu_quota())))
+    for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(name, threads)

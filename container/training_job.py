@@ -1,0 +1,137 @@
+"""One training job from beginning to end, in the process that trains."""
+
+from __future__ import annotations
+
+import importlib
+import time
+from collections.abc import Mapping
+from typing import TextIO, cast
+
+from algorithms.errors import DataError, UserError
+from container.algorithm_choice import DISPLAY_NAMES, LINEAR_LEARNER, PCA, choose_algorithm
+from container.channels import Channel, Labels, hold_in_memory, open_channels
+from container.checkpoints import FolderCheckpoints, NoCheckpoints
+from container.configuration import Configuration, Hosts, read_configuration, read_hosts
+from container.failure import failure_text, traceback_text, write_failure
+from container.folders import Folders, writable_folder
+from container.hosts import Followers, wait_for_first
+from container.job import Job, JobContext, Outcome
+from container.metric_lines import JobLog
+from container.model_folder import write_together
+from container.startup_log import (
+    eigenlearn_version,
+    log_channels,
+    log_given,
+    log_machine,
+    log_resolved,
+    resolved_hyperparameters,
+)
+from container.stopping import StoppedBeforeModel, Stopping
+from formats.artifact import write_artifact
+from machine.limits import memory_limit
+
+_JOBS = {PCA: "container.pca_job", LINEAR_LEARNER: "container.linear_learner_job"}
+_LABELS: Mapping[str, Labels] = {PCA: "ignored", LINEAR_LEARNER: "required"}
+_STOPPED = 143  # 128 + SIGTERM: the convention of shells and Docker
+
+
+def run_job(folders: Folders, environment: Mapping[str, str], stream: TextIO, stopping: Stopping) -> int:
+    """Train and save, or write the failure file; return the exit code.
+
+    This is the one place of training that catches everything: whatever happens, the log holds the traceback, the
+    failure file holds the message, the model folder holds no half-written file, and the exit code is not 0.
+    """
+    log = JobLog(stream)
+    followers: Followers | None = None
+    try:
+        log_machine(log)
+        hosts = read_hosts(folders)
+        log.host = hosts.current
+        if hosts.current != hosts.first:
+            return _follow(hosts, log, stopping)
+        followers = Followers(len(hosts.names) - 1)
+        _train(folders, environment, log, stopping)
+        followers.tell("done")
+        return 0
+    except BaseException as error:
+        text = failure_text(error)
+        log.plain(traceback_text(error))
+        log.error(f"Customer Error: {error}" if isinstance(error, UserError) else text)
+        write_failure(folders.failure, text)
+        if followers is not None:
+            followers.tell(text)
+        return _STOPPED if isinstance(error, StoppedBeforeModel) else 1
+
+
+def _follow(hosts: Hosts, log: JobLog, stopping: Stopping) -> int:
+    log.info(
+        f"The data are replicated, so {hosts.first} trains and writes the model; this host ({hosts.current}) "
+        "waits for it."
+    )
+    wait_for_first(hosts.first, stopping)
+    log.info(f"{hosts.first} is done.")
+    return 0
+
+
+def _train(folders: Folders, environment: Mapping[str, str], log: JobLog, stopping: Stopping) -> None:
+    started = time.perf_counter()
+    configuration = read_configuration(folders)
+    log_given(log, configuration, folders)
+    algorithm = choose_algorithm(configuration.hyperparameters, environment)
+    log.algorithm = DISPLAY_NAMES[algorithm]
+    job = cast(Job, importlib.import_module(_JOBS[algorithm]))
+    settings = job.read_settings(configuration.hyperparameters)
+    log_resolved(log, settings)
+    _refuse_shards(configuration)
+    channels = open_channels(configuration.channels, folders.data, _LABELS[algorithm], stopping)
+    log_channels(log, channels, checkpoints=configuration.checkpoints is not None)
+    writable_folder(folders.model)
+    context = JobContext(
+        hold_in_memory(channels, memory_limit()),
+        log,
+        _checkpoints(configuration, algorithm, resolved_hyperparameters(settings), channels, log),
+        stopping,
+    )
+    outcome = job.run(settings, context)
+    _save(outcome, folders, configuration.hosts, log)
+    if stopping():
+        log.info(f"Stopped by {stopping.signal_name}: the best model so far was saved.")
+    log.info(f"Done in {time.perf_counter() - started:.2f} seconds; the model is in {folders.model}.")
+
+
+def _refuse_shards(configuration: Configuration) -> None:
+    sharded = [channel.name for channel in configuration.channels if channel.sharded]
+    if sharded and len(configuration.hosts.names) > 1:
+        raise DataError(
+            f"Channel {sharded[0]!r} is ShardedByS3Key over {len(configuration.hosts.names)} hosts, so no host "
+            "sees all of it, and training here runs on one host. Use FullyReplicated "
+            "(distribution='FullyReplicated'), or instance_count=1."
+        )
+
+
+def _checkpoints(
+    configuration: Configuration,
+    algorithm: str,
+    resolved: Mapping[str, object],
+    channels: Mapping[str, Channel],
+    log: JobLog,
+) -> FolderCheckpoints | NoCheckpoints:
+    if configuration.checkpoints is None:
+        return NoCheckpoints()
+    identity = [algorithm, eigenlearn_version(), repr(sorted(resolved.items()))]
+    identity += [channel.identity() for channel in channels.values()]
+    return FolderCheckpoints(writable_folder(configuration.checkpoints), "\n".join(identity), log)
+
+
+def _save(outcome: Outcome, folders: Folders, hosts: Hosts, log: JobLog) -> None:
+    """Write the reports, then the model: whoever finds the model finds everything.
+
+    Chosen: the reports also go to ``output/data``, because a user of SageMaker looks for extras in
+    ``output.tar.gz``, and may hand on a report without the model.
+    """
+    name = f"model_{hosts.first}"
+    files = {**outcome.reports, name: write_artifact(outcome.model)}
+    if outcome.reports:
+        write_together(folders.output_data, outcome.reports)
+    write_together(folders.model, files)
+    log.info(f"Saved {name} ({len(files[name]):,} bytes) and {len(outcome.reports)} reports")

@@ -1,0 +1,209 @@
+"""The ASGI front of the server: health and predictions directly, everything else through the Flask application.
+
+Of a one-row prediction over Flask, most of the time goes into Flask and its server, not into the prediction.
+The front answers `/ping`, `/invocations` and `/models/<name>/invoke` itself, with the same `Service` as Flask.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import logging
+import sys
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final, TypeAlias
+
+from flask import Flask
+
+from algorithms.errors import UserError
+from serve.answers import Answer, refuse
+from serve.body import Budget, Disconnected, Message, Receive, read_body
+from serve.models import ServedModel
+from serve.registry import Registry
+from serve.service import Call, Service, request_id_of
+
+Scope: TypeAlias = MutableMapping[str, Any]
+Send: TypeAlias = Callable[[Message], Awaitable[None]]
+
+# Bodies up to this size are answered on the event loop: a thread's hand-over costs more than their share of a
+# parse. Larger ones would keep the loop from `/ping` and from other clients for too long.
+_INLINE_BYTES: Final = 512 * 1024
+_THREADS: Final = 4
+access_log = logging.getLogger("serve.access")
+
+
+class Front:
+    """An ASGI application around `serve.app.create_app`'s.
+
+    Parameters
+    ----------
+    app
+        The Flask application, with its service (and registry, for a multi-model endpoint).
+    """
+
+    def __init__(self, app: Flask) -> None:
+        self._app = app
+        self._service: Service = app.extensions["service"]
+        self._registry: Registry | None = app.extensions.get("registry")
+        settings = self._service.settings
+        self._limit = settings.max_payload_bytes
+        self._seconds = settings.timeout_seconds
+        self._budget = Budget(settings.body_budget_bytes)
+        self._threads: ThreadPoolExecutor | None = None  # threads do not survive a fork: made in the worker
+        self._housekeeping: asyncio.Task[None] | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection event, as ASGI defines it."""
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+        elif scope["type"] == "http":
+            await self._http(scope, receive, send)
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        await receive()
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="serve")
+        if self._registry is not None:
+            self._housekeeping = asyncio.create_task(self._forget_unlisted_models(self._registry))
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def _forget_unlisted_models(self, registry: Registry) -> None:
+        while True:
+            await asyncio.sleep(1)
+            await asyncio.get_running_loop().run_in_executor(self._threads, registry.forget_unlisted)
+
+    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path, method = scope["path"], scope["method"]
+        if path == "/ping" and method == "GET":
+            await _send(send, self._service.ping(), b"")
+            return
+        started = time.perf_counter()
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        request_id = request_id_of(
+            headers.get(b"x-request-id", b"").decode("latin-1"),
+            headers.get(b"x-amzn-sagemaker-inference-id", b"").decode("latin-1"),
+        )
+        accept = headers[b"accept"].decode("latin-1") if b"accept" in headers else None
+        body = b""
+        try:
+            body = await read_body(receive, headers, self._limit, self._budget, self._seconds)
+            name = self._model_name(path) if method == "POST" else None
+            if name is None:
+                answer = await self._in_thread(_through_flask, self._app, scope, body, request_id)
+            else:
+                call = _call(scope, headers, accept, body, request_id)
+                if len(body) > _INLINE_BYTES:
+                    answer = await self._in_thread(self._invoke, name, call)
+                else:
+                    answer = self._invoke(name, call)
+        except UserError as error:
+            answer = refuse(error, accept, request_id)
+        except Disconnected:
+            return
+        finally:
+            self._budget.give_back(len(body))
+        # What was refused unread is still coming: the connection cannot be used again.
+        closing = b"close" if answer.status in (408, 413) else b""
+        access_log.info(
+            '%s "%s %s" %d %d %.1fms request_id=%s',
+            (scope.get("client") or ("-",))[0],
+            method,
+            path,
+            answer.status,
+            len(answer.body),
+            (time.perf_counter() - started) * 1000,
+            request_id,
+        )
+        await _send(send, answer, closing)
+
+    def _model_name(self, path: str) -> str | None:
+        """Return the model that a path invokes ("" for the one model), or None for every other path."""
+        if self._registry is None:
+            return "" if path == "/invocations" else None
+        if path.startswith("/models/") and path.endswith("/invoke"):
+            return path[len("/models/") : -len("/invoke")]
+        return None
+
+    def _invoke(self, name: str, call: Call) -> Answer:
+        model: ServedModel | None = self._service.model
+        if self._registry is not None:
+            try:
+                model = self._registry.model(name)
+            except UserError as error:
+                return refuse(error, call.accept, call.request_id)
+            except Exception:
+                return self._service.failure(call)
+        assert model is not None
+        return self._service.invoke(model, call)
+
+    async def _in_thread(self, function: Callable[..., Answer], *arguments: Any) -> Answer:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
+
+
+def _call(scope: Scope, headers: dict[bytes, bytes], accept: str | None, body: bytes, request_id: str) -> Call:
+    return Call(
+        body,
+        headers.get(b"content-type", b"").decode("latin-1"),
+        accept,
+        scope["query_string"].decode("latin-1"),
+        headers.get(b"x-amzn-sagemaker-custom-attributes", b"").decode("latin-1"),
+        request_id,
+        headers.get(b"content-encoding", b"").decode("latin-1"),
+    )
+
+
+def _through_flask(app: Flask, scope: Scope, body: bytes, request_id: str) -> Answer:
+    """Ask the Flask application, over WSGI (PEP 3333)."""
+    environ: dict[str, Any] = {
+        "REQUEST_METHOD": scope["method"],
+        "SCRIPT_NAME": "",
+        "PATH_INFO": scope["path"].encode().decode("latin-1"),
+        "QUERY_STRING": scope["query_string"].decode("latin-1"),
+        "SERVER_NAME": (scope.get("server") or ("localhost",))[0],
+        "SERVER_PORT": str((scope.get("server") or ("", 8080))[1] or 8080),
+        "SERVER_PROTOCOL": "HTTP/1.1",
+        "REMOTE_ADDR": (scope.get("client") or ("",))[0],
+        "wsgi.version": (1, 0),
+        "wsgi.url_scheme": "http",
+        "wsgi.input": io.BytesIO(body),
+        "wsgi.errors": sys.stderr,
+        "wsgi.multithread": True,
+        "wsgi.multiprocess": True,
+        "wsgi.run_once": False,
+    }
+    for raw_name, raw_value in scope["headers"]:
+        name, value = raw_name.decode("latin-1").upper().replace("-", "_"), raw_value.decode("latin-1")
+        name = name if name in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{name}"
+        environ[name] = f"{environ[name]},{value}" if name in environ else value
+    environ.pop("HTTP_TRANSFER_ENCODING", None)  # the body is whole now
+    environ["CONTENT_LENGTH"] = str(len(body))
+    environ["HTTP_X_REQUEST_ID"] = request_id
+    started: list[tuple[str, list[tuple[str, str]]]] = []
+
+    def start_response(
+        status: str, headers: list[tuple[str, str]], _error: object = None, /
+    ) -> Callable[[bytes], object]:
+        started.append((status, headers))
+        return io.BytesIO().write  # PEP 3333's old way to send; Flask does not use it
+
+    chunks = app.wsgi_app(environ, start_response)
+    answer = b"".join(chunks)
+    status, headers = started[-1]
+    kept = tuple((name, value) for name, value in headers if name.lower() != "content-length")
+    return Answer(int(status.split(" ", 1)[0]), answer, "", kept)
+
+
+async def _send(send: Send, answer: Answer, connection: bytes) -> None:
+    headers = [(b"content-length", b"%d" % len(answer.body))]
+    if answer.status == 204:
+        headers = []
+    if answer.content_type:
+        headers.append((b"content-type", answer.content_type.encode("latin-1")))
+    if connection:
+        headers.append((b"connection", connection))
+    headers += [(name.encode("latin-1"), value.encode("latin-1", "replace")) for name, value in answer.headers]
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    await send({"type": "http.response.body", "body": answer.body})

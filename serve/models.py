@@ -1,0 +1,178 @@
+"""What is served: one artifact, or a PCA and a Linear Learner as a chain, read from a folder or a tar file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from algorithms.errors import DataError, UserError
+from algorithms.linear_learner.model import LinearLearnerModel
+from algorithms.pca.model import PCAModel
+from formats.artifact import read_artifact
+from formats.model_tar import read_model_tar
+
+# Files beside the artifact that begin like one: cards and tables that people add.
+_NOT_ARTIFACTS = (".json", ".csv", ".txt", ".md", ".html", ".pdf", ".png", ".tar.gz", ".tar", ".gz")
+
+
+class ModelError(UserError):
+    """The model folder does not hold what can be served."""
+
+
+@dataclass(frozen=True, eq=False)
+class ServedModel:
+    """A PCA, a Linear Learner, or the first feeding the second; at least one of the two is there.
+
+    Attributes
+    ----------
+    pca, linear
+        The parts. With both, a request's features are projected, and the projection is what is scored.
+    reports
+        ``report.json`` of each part by its algorithm's name, where training left one.
+    """
+
+    pca: PCAModel | None
+    linear: LinearLearnerModel | None
+    reports: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    @property
+    def feature_dim(self) -> int:
+        """Number of features that a request's records have."""
+        first = self.pca if self.pca is not None else self.linear
+        assert first is not None
+        return first.feature_dim
+
+    @property
+    def algorithms(self) -> tuple[str, ...]:
+        """The parts' names, in the order in which records pass through them."""
+        parts = {"pca": self.pca, "linear-learner": self.linear}
+        return tuple(name for name, part in parts.items() if part is not None)
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of the model's arrays."""
+        arrays = []
+        if self.pca is not None:
+            arrays += [self.pca.components, self.pca.singular_values]
+        if self.linear is not None:
+            arrays += [self.linear.weights, self.linear.bias]
+        return sum(array.nbytes for array in arrays)
+
+
+def load_model(place: Path) -> ServedModel:
+    """Read what is to be served from a folder, or from one ``model.tar.gz``.
+
+    A folder is searched itself and one level deep for artifacts (``model_algo-1``, any ``model_*``) and for
+    ``*.tar.gz`` files that hold one. One artifact is served as it is; a PCA and a Linear Learner together are a
+    chain, whatever their names: the number of components decides that they belong together.
+
+    Raises
+    ------
+    ModelError
+        No artifact, more than a chain's two, two of one algorithm, or dimensions that do not fit.
+    """
+    parts: dict[str, tuple[str, PCAModel | LinearLearnerModel]] = {}
+    reports: dict[str, Mapping[str, Any]] = {}
+    for name, data, report in _artifacts(place):
+        try:
+            model = read_artifact(data)
+        except DataError as error:
+            raise ModelError(f"{name} cannot be served: {error}") from error
+        algorithm = "pca" if isinstance(model, PCAModel) else "linear-learner"
+        if algorithm in parts:
+            raise ModelError(
+                f"{place} holds two {algorithm} artifacts, {parts[algorithm][0]} and {name}, and only one can be "
+                "served. Leave one of them; SAGEMAKER_MULTI_MODEL=true serves several side by side."
+            )
+        parts[algorithm] = (name, model)
+        if report:
+            reports[algorithm] = report
+    if not parts:
+        raise ModelError(
+            f"{place} holds no model: expected a file named like 'model_algo-1', or a 'model.tar.gz' with one "
+            "inside. Was the model extracted or mounted there?"
+        )
+    _check_chain(parts)
+    pca, linear = (parts.get(algorithm, ("", None))[1] for algorithm in ("pca", "linear-learner"))
+    assert not isinstance(pca, LinearLearnerModel)
+    assert not isinstance(linear, PCAModel)
+    return ServedModel(pca, linear, reports)
+
+
+def _check_chain(parts: Mapping[str, tuple[str, PCAModel | LinearLearnerModel]]) -> None:
+    if len(parts) < 2:
+        return
+    (pca_name, pca), (linear_name, linear) = parts["pca"], parts["linear-learner"]
+    assert isinstance(pca, PCAModel)
+    if pca.num_components != linear.feature_dim:
+        raise ModelError(
+            f"{pca_name} gives {pca.num_components} components but {linear_name} expects {linear.feature_dim} "
+            "features: the Linear Learner of a chain must have been trained on this PCA's projections."
+        )
+
+
+def _artifacts(place: Path) -> Iterator[tuple[str, bytes, Mapping[str, Any] | None]]:
+    """Yield (name, bytes, report) of each artifact in a folder or tar file."""
+    if place.is_file():
+        yield from _tar_artifacts(place)
+        return
+    for folder in _folders(place):
+        report = _report(folder / "report.json", place)
+        for path in _entries(folder):
+            if is_artifact_name(path.name):
+                yield str(path.relative_to(place)), _contents(path, place), report
+            elif path.name.endswith((".tar.gz", ".tgz")):
+                yield from _tar_artifacts(path, place)
+
+
+def is_artifact_name(name: str) -> bool:
+    """Tell whether a file is named as an artifact: ``model_<host>``."""
+    return name.startswith("model_") and not name.endswith(_NOT_ARTIFACTS)
+
+
+def _tar_artifacts(path: Path, root: Path | None = None) -> Iterator[tuple[str, bytes, Mapping[str, Any] | None]]:
+    try:
+        members = read_model_tar(_contents(path, root or path.parent))
+    except DataError as error:
+        raise ModelError(f"{path.name} cannot be read: {error}") from error
+    report = _parse_report(members.get("report.json"))
+    for name, data in sorted(members.items()):
+        if is_artifact_name(name.rpartition("/")[2]):
+            yield f"{path.name}:{name}", data, report
+
+
+def _folders(place: Path) -> list[Path]:
+    try:
+        return [place, *sorted(path for path in place.iterdir() if path.is_dir())]
+    except OSError as error:
+        raise ModelError(f"The model folder {place} cannot be read: {error.strerror or error}.") from error
+
+
+def _entries(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.is_file())
+
+
+def _contents(path: Path, root: Path) -> bytes:
+    # A link that leads out of the model folder is somebody's trick or mistake: what is served lies inside.
+    if not path.resolve().is_relative_to(root.resolve()):
+        raise ModelError(f"{path} is a link that leads out of the model folder; put the file itself there.")
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read: {error.strerror or error}.") from error
+
+
+def _report(path: Path, root: Path) -> Mapping[str, Any] | None:
+    return _parse_report(_contents(path, root)) if path.is_file() else None
+
+
+def _parse_report(data: bytes | None) -> Mapping[str, Any] | None:
+    """Parse ``report.json``; a report that cannot be read is no reason not to serve the model."""
+    try:
+        report = json.loads(data or b"null")
+    except (ValueError, RecursionError):
+        return None
+    return report if isinstance(report, dict) else None

@@ -1,0 +1,175 @@
+"""What the server answers, apart from HTTP: readiness, predictions, and what becomes of each error."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from algorithms.batch import Features, is_sparse
+from algorithms.errors import UserError
+from formats.answers import write_answer
+from formats.content_types import CSV, JSON, JSON_LINES, RECORDIO, negotiate, parse_content_type
+from formats.requests import read_features
+from serve.answers import Answer, Refusal, message, refuse
+from serve.columns import COLUMNS, Computation
+from serve.models import ServedModel
+from serve.options import Options, columns_for, read_options
+from serve.settings import Settings
+
+logger = logging.getLogger("serve")
+
+OFFERED = (JSON, JSON_LINES, RECORDIO, CSV)
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
+_RECORDIO_MAGIC = b"\x0a\x23\xd7\xce"
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request for predictions, as any front hands it over.
+
+    `content_type` and `accept` are the headers as they came; `accept` is None where there was none.
+    """
+
+    body: bytes
+    content_type: str = ""
+    accept: str | None = None
+    query: str = ""
+    custom_attributes: str = ""
+    request_id: str = ""
+    content_encoding: str = ""
+
+
+def request_id_of(*candidates: str) -> str:
+    """Return the first of the client's own ids that is fit for a log and a header, or a new one."""
+    for candidate in candidates:
+        if candidate and _REQUEST_ID.fullmatch(candidate):
+            return candidate
+    return os.urandom(8).hex()
+
+
+class Service:
+    """Answers calls with one model, or with whichever model a multi-model endpoint names.
+
+    Parameters
+    ----------
+    settings
+        See `Settings`.
+    model
+        The one model; None for a multi-model endpoint, where each call brings its own.
+    """
+
+    def __init__(self, settings: Settings, model: ServedModel | None = None) -> None:
+        self.settings = settings
+        self.model = model
+        self.defaults = Options(settings.output, settings.threshold)
+        self._default_accept = JSON
+        if settings.default_accept:
+            self._default_accept = negotiate(settings.default_accept, OFFERED, JSON)
+        if model is not None:
+            columns_for(model, self.defaults)  # a wish from the environment fails at the start, not per request
+        self._doubtful = model is not None  # nothing has been answered yet
+        self._checking = threading.Lock()
+
+    def ping(self) -> Answer:
+        """200 when the model can answer; 503 when it cannot.
+
+        The first call, and each call after a request failed with an error of ours, predicts one record of
+        zeros to find out. A multi-model endpoint is ready before it has any model.
+        """
+        if self._doubtful and self.model is not None:
+            with self._checking:
+                try:
+                    self._predict(self.model, np.zeros((1, self.model.feature_dim), np.float32), self.defaults)
+                except Exception:
+                    logger.exception("The model cannot answer; /ping says so")
+                    return Answer(503, b"The model cannot answer; the log says why.\n", "text/plain")
+                self._doubtful = False
+        return Answer(200)
+
+    def invoke(self, model: ServedModel, call: Call) -> Answer:
+        """Answer one call; never raises."""
+        headers: tuple[tuple[str, str], ...] = (("X-Request-Id", call.request_id),)
+        if call.custom_attributes:
+            headers += (("X-Amzn-SageMaker-Custom-Attributes", call.custom_attributes),)
+        try:
+            answer = self._answer(model, call)
+        except UserError as error:
+            answer = refuse(error, call.accept, call.request_id)
+            logger.info("request_id=%s status=%d error=%s", call.request_id, answer.status, error)
+        except Exception:
+            answer = self.failure(call)
+        return Answer(answer.status, answer.body, answer.content_type, headers + answer.headers)
+
+    def failure(self, call: Call) -> Answer:
+        """Log the exception being handled, and own up to it without telling the client its details."""
+        self._doubtful = True
+        logger.exception(
+            "request_id=%s status=500 content_type=%r accept=%r body_bytes=%d",
+            call.request_id,
+            call.content_type,
+            call.accept,
+            len(call.body),
+        )
+        sentence = f"This is an error of the server, not of the request; its log has it under {call.request_id}."
+        return message(500, sentence, call.accept, call.request_id)
+
+    def _answer(self, model: ServedModel, call: Call) -> Answer:
+        media_type = negotiate(call.accept, OFFERED, self._default_accept)
+        if not call.body:
+            return Answer(204)
+        if call.content_encoding not in ("", "identity"):
+            raise Refusal(415, f"Content-Encoding {call.content_encoding[:40]!r} is not read here; send it plain.")
+        options = read_options(self.defaults, call.query, call.custom_attributes)
+        columns_for(model, options)
+        features = _features(call, model, options)
+        columns = self._predict(model, features, options)
+        envelope = _envelope(model, options)
+        return Answer(200, write_answer(columns, envelope=envelope, media_type=media_type), media_type)
+
+    def _predict(
+        self, model: ServedModel, features: Features, options: Options
+    ) -> Mapping[str, NDArray[np.float32]]:
+        # Overflow to infinity is an answer about absurd input, not a fault.
+        with np.errstate(over="ignore", invalid="ignore", under="ignore"):
+            if options.inverse and model.pca is not None:
+                projections = features.toarray() if is_sparse(features) else features
+                return {"reconstruction": model.pca.reconstruct(np.asarray(projections, np.float32))}
+            computation = Computation(model, features, options.threshold)
+            return {name: COLUMNS[name].values(computation) for name in columns_for(model, options)}
+
+
+def _features(call: Call, model: ServedModel, options: Options) -> Features:
+    if not call.content_type.strip():
+        raise Refusal(
+            415,
+            "The request has no Content-Type; name one of: " + ", ".join((CSV, JSON, JSON_LINES, RECORDIO)) + ".",
+        )
+    content_type = parse_content_type(call.content_type)
+    body = call.body
+    if content_type.media_type == RECORDIO and not body.startswith(_RECORDIO_MAGIC):
+        body = _framed(body)
+    assert model.pca is not None or not options.inverse
+    width = model.pca.num_components if options.inverse and model.pca is not None else model.feature_dim
+    return read_features(body, content_type, width)
+
+
+def _framed(record: bytes) -> bytes:
+    """Put a bare protobuf record into a recordIO frame: SageMaker's local batch mode sends it without.
+
+    Safe to tell apart: read as a protobuf record, recordIO's magic number would be an entry whose first field
+    has a tag (0xd7) that no entry of this schema has (they begin with 0x0a or 0x12); every recordIO file has it.
+    """
+    return _RECORDIO_MAGIC + len(record).to_bytes(4, "little") + record + bytes(-len(record) % 4)
+
+
+def _envelope(model: ServedModel, options: Options) -> str:
+    if options.inverse:
+        return "reconstructions"
+    return "projections" if model.linear is None else "predictions"

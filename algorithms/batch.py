@@ -102,6 +102,11 @@ class HeldBatches:
         """All batches, where they fitted in memory and one pass has been completed; otherwise None."""
         return self._held
 
+    def let_go(self) -> None:
+        """Keep nothing, from now on: for readers that learn in the midst of a pass that one pass is enough."""
+        self._limit_bytes = -1
+        self._held = None
+
     def __iter__(self) -> Iterator[Batch]:
         if self._held is not None:
             yield from self._held

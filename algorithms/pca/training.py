@@ -1,0 +1,128 @@
+"""Training PCA: settings and a channel in, the model and what is known of it out."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from algorithms.batch import Batches
+from algorithms.pca import routes
+from algorithms.pca.blocks import Array64, Precision
+from algorithms.pca.decomposition import completed
+from algorithms.pca.model import PCAModel
+from algorithms.pca.plan import Plan, Progress, Stopping
+from algorithms.pca.settings import PCASettings
+
+# Direct eigenproblems up to this size are cheaper than iterating, whatever the number of components.
+_DIRECT_SIZE = 1024
+# `regular` is exact, so it solves directly as long as a matrix of this size is bearable: 0.5 GB in float64.
+_REGULAR_DIRECT_SIZE = 8192
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedPCA:
+    """A model, and what was learnt about the data on the way.
+
+    Attributes
+    ----------
+    model
+        Components in the order of their mode, as the artifact stores them.
+    eigenvalues
+        Shape (num_components,), float64, in the model's order: squared singular values.
+    total_variance
+        Sum of squared distances of the records from their mean (from zero without `subtract_mean`), which all
+        possible components together would explain. Divide by ``num_records - 1`` for the variance.
+    num_records
+        Records of the train channel.
+    method
+        How the components were found.
+    passes
+        Over the train channel.
+    notes
+        Sentences for the user: an early stop and the like.
+    spectrum
+        All eigenvalues, strongest first, where a direct method found them; else None.
+    """
+
+    model: PCAModel
+    eigenvalues: Array64
+    total_variance: float
+    num_records: int
+    method: str
+    passes: int
+    notes: tuple[str, ...] = ()
+    spectrum: Array64 | None = None
+
+
+def never() -> bool:
+    """Tell that nobody asked training to stop."""
+    return False
+
+
+def train(
+    settings: PCASettings,
+    channel: Batches,
+    generator: np.random.Generator,
+    stopping: Stopping = never,
+    precision: Precision = np.float32,
+) -> Generator[Progress, None, TrainedPCA]:
+    """Train a model; yields a `Progress` after each batch and returns a `TrainedPCA`.
+
+    Parameters
+    ----------
+    settings
+        What the user asked.
+    channel
+        The records; each `iter()` is one pass.
+    generator
+        Source of random numbers.
+    stopping
+        Asked after each batch; once it says true, training finishes with what it has.
+    precision
+        Of products inside a block; sums that grow with the data are float64 always.
+
+    Raises
+    ------
+    DataError
+        If the channel is empty, ragged or not finite, or has fewer features than `num_components`.
+    """
+    regular = settings.algorithm_mode == "regular"
+    size = settings.sketch_size
+    plan = Plan(
+        num_components=settings.num_components,
+        block_size=size,
+        direct_size=max(_REGULAR_DIRECT_SIZE if regular else _DIRECT_SIZE, 4 * size),
+        tolerance=1e-8 if regular else 1e-5,
+        max_products=100 if regular else 16,
+        centred=settings.subtract_mean,
+        precision=precision,
+    )
+    solution = yield from routes.solve(channel, plan, generator, stopping)
+    pairs, moments = solution.decomposition, solution.moments
+    components = completed(pairs.components, settings.num_components, generator)
+    eigenvalues = np.zeros(settings.num_components)
+    eigenvalues[: len(pairs.eigenvalues)] = pairs.eigenvalues
+    if regular:  # the order in which a symmetric eigensolver gives them, and in which SageMaker stores them
+        components, eigenvalues = components[:, ::-1], eigenvalues[::-1]
+    model = PCAModel(
+        _float32(np.sqrt(eigenvalues)),
+        _float32(components),
+        _float32(moments.mean) if settings.subtract_mean else None,
+    )
+    return TrainedPCA(
+        model,
+        eigenvalues,
+        moments.total(settings.subtract_mean),
+        moments.count,
+        pairs.method,
+        solution.passes,
+        solution.notes,
+        pairs.spectrum,
+    )
+
+
+def _float32(values: NDArray[np.floating]) -> NDArray[np.float32]:
+    return np.ascontiguousarray(values, np.float32)

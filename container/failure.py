@@ -25,7 +25,7 @@ def failure_text(error: BaseException) -> str:
         case StoppedBeforeModel():
             text = "ClientError: Training was asked to stop before it had a model; nothing was saved."
         case MemoryError():
-            text = f"ClientError: Not enough memory: {error or 'an allocation failed'}. {MORE_MEMORY}"
+            text = f"ClientError: Not enough memory: {str(error) or 'an allocation failed'}. {MORE_MEMORY}"
         case OSError() if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
             text = f"ClientError: {error.strerror}: {error.filename or 'while writing'}."
         case _:

@@ -55,7 +55,10 @@ def run_job(folders: Folders, environment: Mapping[str, str], stream: TextIO, st
         return 0
     except BaseException as error:
         text = failure_text(error)
-        log.plain(traceback_text(error))
+        if not isinstance(
+            error, UserError | StoppedBeforeModel
+        ):  # of the user's own mistake it would tell nothing
+            log.plain(traceback_text(error))
         log.error(f"Customer Error: {error}" if isinstance(error, UserError) else text)
         write_failure(folders.failure, text)
         if followers is not None:

@@ -1,0 +1,63 @@
+"""Answers: named columns of numbers as JSON, JSON Lines, CSV or recordIO-protobuf, as the service writes them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from formats.content_types import CSV, JSON, JSON_LINES, RECORDIO
+from formats.record_writer import write_label_records
+
+
+def write_answer(columns: Mapping[str, NDArray[Any]], *, envelope: str, media_type: str) -> bytes:
+    """Write what a model says of some records, one entry a record, in their order.
+
+    Parameters
+    ----------
+    columns
+        Name -> shape (n,), or (n, c) for a list of numbers a record. ``predicted_label`` is written as whole
+        numbers. Float32 is widened to the double that is printed with the fewest digits, as the service does.
+    envelope
+        Name of the list in the JSON form: ``projections`` or ``predictions``.
+    media_type
+        `JSON`: one document with blanks after separators. `JSON_LINES`: compact, names sorted, a line end
+        after each. `RECORDIO`: ``label`` entries. `CSV`: no header, no final line end, lists spread over
+        columns; the service itself never wrote CSV.
+    """
+    if media_type == RECORDIO:
+        return write_label_records(columns)
+    if media_type == JSON:
+        rows = _json_rows(columns, ", ", ": ")
+        return f'{{"{envelope}": [{", ".join(rows)}]}}'.encode()
+    if media_type == JSON_LINES:
+        rows = _json_rows(dict(sorted(columns.items())), ",", ":")
+        return "".join(row + "\n" for row in rows).encode()
+    if media_type == CSV:
+        texts = [_texts(name, column, ",") for name, column in columns.items()]
+        return (
+            "\n".join(",".join(row) for row in zip(*texts, strict=True)).replace("[", "").replace("]", "").encode()
+        )
+    raise ValueError(f"no answer can be written as {media_type}")
+
+
+def _json_rows(columns: Mapping[str, NDArray[Any]], comma: str, colon: str) -> list[str]:
+    form = "{" + comma.join(f'"{name}"{colon}%s' for name in columns) + "}"
+    texts = [_texts(name, column, comma) for name, column in columns.items()]
+    return list(map(form.__mod__, zip(*texts, strict=True)))
+
+
+def _texts(name: str, column: NDArray[Any], comma: str) -> list[str]:
+    """Return each record's value as JSON text."""
+    if not len(column):
+        return []
+    if name == "predicted_label" and not (column % 1).any():  # NaN % 1 is NaN, which counts as true
+        return list(map(str, column.astype(np.int64).tolist()))
+    # One call of the C encoder for the whole column; its own separators then tell the records apart.
+    text = json.dumps(column.tolist(), separators=(comma, ":"))
+    if column.ndim == 1:
+        return text[1:-1].split(comma)
+    return [f"[{row}]" for row in text[2:-2].split(f"]{comma}[")]

@@ -1,0 +1,129 @@
+"""CSV cell by cell: the parser that decides what a doubtful line means, and says what is wrong with a bad one."""
+
+from __future__ import annotations
+
+import csv
+import math
+import re
+from collections.abc import Sequence
+from typing import Final
+
+from algorithms.errors import DataError, excerpt
+
+# Python's float() also takes "1_000" and non-ASCII digits.
+_NUMBER: Final = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+_MISSING: Final = frozenset(
+    {"", "nan", "na", "n/a", "null", "none", "inf", "+inf", "-inf", "infinity", "-infinity", "?"}
+)
+_LARGEST: Final = 3.4028235677973366e38  # beyond it, rounding to float32 gives infinity
+
+
+def split_cells(line: str) -> list[str]:
+    """Split a line at its commas; a quoted cell loses its quotes. Spaces around cells do not count."""
+    if '"' not in line:
+        return [cell.strip() for cell in line.split(",")]
+    try:
+        cells = next(csv.reader([line], skipinitialspace=True), [])
+    except csv.Error:  # a cell beyond the module's limit
+        cells = line.split(",")
+    return [cell.strip() for cell in cells]
+
+
+def is_number(cell: str) -> bool:
+    """Tell whether a cell is a finite decimal number."""
+    return _NUMBER.fullmatch(cell) is not None and len(cell) < 1000 and math.isfinite(float(cell))
+
+
+def looks_like_names(cells: Sequence[str]) -> bool:
+    """Tell whether a line can only be column names: every cell a word that does not stand for a number."""
+    return all(
+        any(map(str.isalpha, cell))
+        and cell.isprintable()
+        and not is_number(cell)
+        and cell.lower() not in _MISSING
+        and not set("{[:;|") & set(cell)
+        for cell in cells
+    )
+
+
+def parse_cells(
+    cells: Sequence[str], line: int, name: str, expected: int | None, names: Sequence[str] | None = None
+) -> list[float]:
+    """Parse one line's cells.
+
+    Parameters
+    ----------
+    line
+        Line number in the source, from 1.
+    expected
+        How many cells there should be; None for the first line.
+    names
+        The columns' names, where there was a header.
+
+    Raises
+    ------
+    DataError
+        Naming line, column and value, and the likely cause.
+    """
+    if expected is not None and len(cells) != expected:
+        raise DataError(
+            f"{name}, line {line}: it has {counted(len(cells), 'value')}, expected {expected}."
+            f"{width_hint(len(cells), expected)}{_separator_hint(cells)}"
+        )
+    values = []
+    for column, cell in enumerate(cells, start=1):
+        value = float(cell) if _NUMBER.fullmatch(cell) and len(cell) < 1000 else math.nan
+        if not abs(value) < _LARGEST:
+            label = f" ({excerpt(names[column - 1])})" if names and column <= len(names) else ""
+            raise DataError(
+                f"{name}, line {line}, column {column}{label}: expected a number, got {_quote(cell)}."
+                f"{_cell_hint(cell, cells, line)}"
+            )
+        values.append(value)
+    return values
+
+
+def counted(number: int, noun: str) -> str:
+    """Return ``1 value``, ``2 values``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def width_hint(width: int, expected: int) -> str:
+    """Name the likely cause of a row that is one value too long or too short."""
+    if width == expected + 1:
+        return " One more than expected: is the label still in it (or an index column)?"
+    if width == expected - 1:
+        return " One less than expected: is a value missing, or was the first feature taken for a label?"
+    return ""
+
+
+def _quote(cell: str) -> str:
+    return "an empty cell" if not cell else excerpt(cell)
+
+
+def _separator_hint(cells: Sequence[str]) -> str:
+    first = cells[0] if len(cells) == 1 else ""
+    for separator, word in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars"), (" ", "spaces")):
+        if separator in first.strip():
+            return f" The values seem to be separated by {word}; this format has commas."
+    return ""
+
+
+def _cell_hint(cell: str, cells: Sequence[str], line: int) -> str:
+    if cell.startswith(("{", "[")):
+        return " This looks like JSON, but the content type says CSV."
+    if re.fullmatch(r"[0-9]+:\S+.*", cell):
+        return " This looks like libsvm text; send sparse data as recordIO-protobuf."
+    if "\ufffd" in cell or "\0" in cell or any(not part.isprintable() for part in cell[:20]):
+        return " This is not text: is it a binary or compressed file, or not UTF-8?"
+    if _separator_hint(cells):
+        return _separator_hint(cells)
+    if cell.lower() in _MISSING:
+        return " Missing and infinite values must be filled in or left out beforehand."
+    if _NUMBER.fullmatch(cell):
+        return " It is too large for float32."
+    if line == 1:
+        return " If this line holds column names, say so: 'text/csv;header=present'."
+    if re.fullmatch(r"[0-9]+,[0-9]+", cell):
+        return " Decimal commas are not understood."
+    return " Text categories must be encoded as numbers beforehand."

@@ -1,0 +1,190 @@
+"""CSV to batches: blocks of lines to float32 matrices, labels apart, a header recognised and reported."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from algorithms.batch import Batch
+from algorithms.errors import DataError
+from formats.content_types import ContentType
+from formats.csv_numbers import parse_lines
+from formats.csv_strict import counted, is_number, looks_like_names, parse_cells, split_cells, width_hint
+from formats.windows import Window
+
+_BOM: Final = b"\xef\xbb\xbf"
+_NEWLINE: Final = 10
+_PIECE_BYTES: Final = 256 << 10  # what the JSON parser takes at once: text and values then stay in the cache
+_LONGEST_LINE: Final = 256 << 20
+
+
+class CsvReader:
+    """Parses a source line by line, block by block, keeping count of lines for the errors.
+
+    Parameters
+    ----------
+    kind
+        The content type; its parameters ``label_size`` and ``header`` say what the columns are.
+    name
+        What errors call the source.
+    labels
+        ``required``, ``optional`` or ``ignored``, as `formats.reading.read_batches` explains.
+    feature_dim
+        The number of features that every line must have, where that is known beforehand.
+    default_label_size
+        Leading label columns where the content type does not say: 1 for training, 0 for inference.
+    sniff_header
+        Whether a first line of nothing but names is taken for a header when the content type does not say.
+    """
+
+    def __init__(
+        self,
+        kind: ContentType,
+        name: str,
+        labels: str,
+        feature_dim: int | None = None,
+        *,
+        default_label_size: int = 1,
+        sniff_header: bool = True,
+    ) -> None:
+        self._name = name
+        self._label_size = kind.label_size(default_label_size)
+        self._header = kind.header()
+        self._sniff_header = sniff_header
+        self._feature_dim = feature_dim
+        self._keep_labels = labels != "ignored" and self._label_size > 0
+        self._header_line: str | None = None
+        self.column_names: tuple[str, ...] | None = None
+        self.lines = 0  # read so far
+        if (labels == "required" and self._label_size != 1) or (self._keep_labels and self._label_size > 1):
+            raise DataError(
+                f"{name}: the content type says label_size={self._label_size}, but training needs exactly one "
+                "label column, the first."
+            )
+
+    @property
+    def _columns(self) -> int | None:
+        return None if self._feature_dim is None else self._feature_dim + self._label_size
+
+    def read(self, window: Window) -> Iterator[Batch]:
+        """Yield all lines from a window on."""
+        while window.data.size:
+            end = window.data.size if window.last else _after_last_newline(window.data)
+            if end:
+                text = window.data[:end]
+                parts = [part for part in self._tables(text) if len(part)]
+                if parts:
+                    yield self._batch(parts)
+            elif window.data.size > _LONGEST_LINE:
+                raise DataError(f"{self._name}, line {self.lines + 1}: it is longer than {_LONGEST_LINE} bytes.")
+            window.advance(end)
+
+    def _batch(self, parts: list[NDArray[np.float32]]) -> Batch:
+        rows = sum(len(part) for part in parts)
+        features = np.empty((rows, parts[0].shape[1] - self._label_size), np.float32)
+        labels = np.empty(rows, np.float32) if self._keep_labels else None
+        start = 0
+        for part in parts:
+            features[start : start + len(part)] = part[:, self._label_size :]
+            if labels is not None:
+                labels[start : start + len(part)] = part[:, 0]
+            start += len(part)
+        return Batch(features, labels, column_names=self.column_names)
+
+    def _tables(self, data: NDArray[np.uint8]) -> Iterator[NDArray[np.float32]]:
+        """Parse whole lines, a piece at a time."""
+        start = self._skip_header(data) if not self.lines else 0
+        while start < data.size:
+            stop = min(start + _PIECE_BYTES, data.size)
+            if stop < data.size:
+                newline = _after_last_newline(data[start:stop])
+                stop = start + newline if newline else _after_next_newline(data, stop)
+            yield self.parse(data[start:stop].tobytes())
+            start = stop
+
+    def parse(self, text: bytes) -> NDArray[np.float32]:
+        """Parse whole lines of data into shape (lines, columns), labels included."""
+        table = parse_lines(text)
+        expected = self._columns
+        if table is None or (expected is not None and table.shape[1] != expected):
+            return self._parse_strictly(text)
+        if expected is None:
+            self._set_width(table.shape[1])
+        with np.errstate(over="ignore"):
+            values = table.astype(np.float32)
+        if not np.isfinite(values).all():
+            return self._parse_strictly(text)
+        self.lines += text.count(b"\n") + (not text.endswith(b"\n"))
+        return values
+
+    def _set_width(self, columns: int) -> None:
+        if columns <= self._label_size:
+            raise DataError(
+                f"{self._name}, line {self.lines + 1}: it has {counted(columns, 'value')}, of which the first "
+                f"{self._label_size} are labels (label_size), so no feature is left."
+            )
+        self._feature_dim = columns - self._label_size
+
+    def _parse_strictly(self, text: bytes) -> NDArray[np.float32]:
+        rows = []
+        for line in text.decode("utf-8", "replace").removesuffix("\n").split("\n"):
+            self.lines += 1
+            line = line.removesuffix("\r")
+            # Chosen: blank lines are skipped, as numpy.loadtxt and pandas do; files joined end to end have them.
+            # A header that comes again does too, where a FIFO delivers several files.
+            if not line.strip() or line == self._header_line:
+                continue
+            cells = split_cells(line)
+            if self._columns is None:
+                parse_cells(cells, self.lines, self._name, None, self.column_names)
+                self._set_width(len(cells))
+            rows.append(parse_cells(cells, self.lines, self._name, self._columns, self.column_names))
+        return np.asarray(rows, np.float32).reshape(len(rows), self._columns or 0)
+
+    def _skip_header(self, data: NDArray[np.uint8]) -> int:
+        """Note column names where the first line holds them; return where the data begin."""
+        start = len(_BOM) if data[: len(_BOM)].tobytes() == _BOM else 0
+        if self._header is False:
+            return start
+        stop = _after_next_newline(data, start)
+        line = data[start:stop].tobytes().decode("utf-8", "replace").rstrip("\r\n")
+        cells = split_cells(line)
+        if self._header is None and (is_number(cells[0]) or not looks_like_names(cells)):
+            return start
+        if self._header is None and not self._sniff_header:
+            raise DataError(
+                f"{self._name}, line 1: expected numbers, got what looks like column names. Leave them out, or "
+                "say 'text/csv;header=present'."
+            )
+        if self._columns is not None and len(cells) != self._columns:
+            hint = width_hint(len(cells), self._columns)
+            raise DataError(f"{self._name}, line 1: {len(cells)} column names, expected {self._columns}.{hint}")
+        self._header_line = line
+        self.column_names = tuple(cells[self._label_size :])
+        self.lines = 1
+        return stop
+
+
+def _after_last_newline(data: NDArray[np.uint8]) -> int:
+    """Return the position after the last line end; 0 where there is none."""
+    for reach in (1 << 12, 1 << 18, data.size):  # most often it is near the end
+        tail = data[max(0, data.size - reach) :]
+        places = np.flatnonzero(tail == _NEWLINE)
+        if places.size:
+            return data.size - tail.size + int(places[-1]) + 1
+    return 0
+
+
+def _after_next_newline(data: NDArray[np.uint8], start: int) -> int:
+    """Return the position after the first line end from `start` on; the data's end where there is none."""
+    reach = 1 << 12
+    while start < data.size:
+        places = np.flatnonzero(data[start : start + reach] == _NEWLINE)
+        if places.size:
+            return start + int(places[0]) + 1
+        start += reach
+        reach *= 4
+    return data.size

@@ -1,0 +1,223 @@
+"""JSON and JSON Lines requests: every documented form of an instance, dense or sparse, to one array."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any, Final, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from algorithms.batch import Batch, Features
+from algorithms.errors import DataError, excerpt
+from formats.csv_numbers import parser
+from formats.csv_strict import width_hint
+from formats.record import MOST_FEATURES, Row, stack_rows
+from formats.windows import Window
+
+_FORMS: Final = (
+    'expected {"features": [...]}, {"data": {"features": {"values": [...]}}}, or the sparse '
+    '{"data": {"features": {"keys": [...], "shape": [n], "values": [...]}}}'
+)
+
+
+def parse_json(body: bytes, name: str) -> Features:
+    """Read ``{"instances": [...]}`` into float32 rows.
+
+    Chosen: beside the documented form, a bare list of rows (which the SDK's JSONSerializer sends) and a
+    single instance without its list are understood.
+
+    Raises
+    ------
+    DataError
+        Naming the instance, where one is not numbers or differs in width.
+    """
+    quick = _parse_quickly(body)
+    if quick is not None:
+        return quick
+    document = _load(body, name)
+    instances = document.get("instances", [document]) if isinstance(document, dict) else document
+    if not isinstance(instances, list):
+        raise DataError(f'{name}: expected {{"instances": [...]}}, got {excerpt(json.dumps(document))}.')
+    if instances and all(_is_number(value) for value in instances):
+        instances = [instances]  # one bare row
+    return _stack((_row(instance, f"{name}, instance {i}"), i) for i, instance in enumerate(instances, 1))
+
+
+def parse_json_lines(body: bytes, name: str, first_line: int = 1) -> Features:
+    """Read one instance a line into float32 rows; blank lines are skipped.
+
+    Raises
+    ------
+    DataError
+        Naming the line.
+    """
+    rows: list[tuple[Row, int]] = []
+    for number, line in enumerate(body.split(b"\n"), start=first_line):
+        if line and not line.isspace():
+            rows.append((_parse_line(line, f"{name}, line {number}"), number))
+    return _stack(iter(rows))
+
+
+def read_json_lines(window: Window, name: str) -> Iterator[Batch]:
+    """Yield the instances of a whole source of JSON Lines, block by block."""
+    lines = 0
+    while window.data.size:
+        text = window.data.tobytes()
+        end = len(text) if window.last else text.rfind(b"\n") + 1
+        if not end and len(text) > MOST_BYTES:
+            raise DataError(f"{name}, line {lines + 1}: it is longer than {MOST_BYTES} bytes.")
+        if text[:end].strip():
+            yield Batch(parse_json_lines(text[:end], name, lines + 1))
+        lines += text.count(b"\n", 0, end)
+        window.advance(end)
+
+
+MOST_BYTES: Final = 256 << 20  # of one line
+
+
+def _parse_quickly(body: bytes) -> Features | None:
+    """Read the dense short forms through the SIMD parser; None leaves the decision to the strict reader."""
+    try:
+        instances = parser().parse(body)["instances"]
+        rows = [_dense_values(instance) for instance in instances]
+    except (ValueError, KeyError, TypeError, RuntimeError, AttributeError):
+        return None
+    # A row that is itself nested would have been flattened: every bracket must be a row's, or the list's.
+    if not rows or body.count(b"[") != len(rows) + 1:
+        return None
+    return _matrix(rows)
+
+
+def _dense_values(instance: Any) -> Any:
+    try:
+        features = instance["features"]
+    except KeyError:
+        features = instance["data"]["features"]
+    if not hasattr(features, "as_buffer"):
+        if len(features) != 1:
+            raise KeyError("sparse")
+        features = features["values"]
+    return features.as_buffer(of_type="d")
+
+
+def _matrix(buffers: list[Any]) -> NDArray[np.float32] | None:
+    size = len(memoryview(buffers[0]).cast("B"))
+    joined = b"".join(buffers)
+    if not size or len(joined) != size * len(buffers) or any(memoryview(b).nbytes != size for b in buffers):
+        return None
+    with np.errstate(over="ignore"):
+        values = np.frombuffer(joined).astype(np.float32).reshape(len(buffers), -1)
+    return values if np.isfinite(values).all() else None
+
+
+def _parse_line(line: bytes, where: str) -> Row:
+    if line.count(b"[") == 1:
+        try:
+            values = np.frombuffer(_dense_values(parser().parse(line))).astype(np.float32)
+        except (ValueError, KeyError, TypeError, RuntimeError, AttributeError):
+            values = np.zeros(0, np.float32)
+        if values.size and np.isfinite(values).all():
+            return Row(values, None, values.size, None)
+    return _row(_load(line, where), where)
+
+
+def _load(text: bytes, where: str) -> Any:
+    try:
+        return json.loads(text.decode("utf-8-sig"), parse_constant=_refuse_constant)
+    except json.JSONDecodeError as error:
+        cause = _likely_cause(text)
+        raise DataError(
+            f"{where}: it is not JSON: {error.msg} at character {error.pos} "
+            f"({excerpt(error.doc[max(0, error.pos - 10) : error.pos + 20])}).{cause}"
+        ) from None
+    except UnicodeDecodeError:
+        raise DataError(f"{where}: it is not UTF-8 text.{_likely_cause(text)}") from None
+    except RecursionError:
+        raise DataError(f"{where}: it is nested too deeply to be an instance.") from None
+    except ValueError as error:  # a constant, or an integer of thousands of digits
+        raise DataError(f"{where}: {excerpt(str(error))[1:-1]}.") from None
+
+
+def _refuse_constant(word: str) -> NoReturn:
+    raise ValueError(f"{word} is no finite number; fill missing values in beforehand")
+
+
+def _likely_cause(text: bytes) -> str:
+    if text[:4] == b"\x0a\x23\xd7\xce":
+        return " These are recordIO data, but the content type says JSON."
+    if text[:2] == b"\x1f\x8b":
+        return " These are gzip data."
+    if text[:1].isdigit() or text[:1] == b"-":
+        return " This looks like CSV, but the content type says JSON."
+    return ""
+
+
+def _row(instance: Any, where: str) -> Row:
+    features = instance
+    if isinstance(features, dict) and "data" in features and "features" not in features:
+        features = features["data"]
+    if isinstance(features, dict) and "features" in features:
+        features = features["features"]
+    if isinstance(features, list):
+        return _dense_row(features, where)
+    if not isinstance(features, dict) or "values" not in features:
+        raise DataError(f"{where}: {_FORMS}; got {excerpt(json.dumps(instance))}.")
+    if "keys" not in features and (features["values"] or "shape" not in features):
+        return _dense_row(features["values"], where)
+    return _sparse_row(features, where)
+
+
+def _dense_row(values: Any, where: str) -> Row:
+    numbers = _numbers(values, "values", where)
+    if not numbers.size:
+        raise DataError(f"{where}: its features are empty.")
+    return Row(numbers, None, numbers.size, None)
+
+
+def _sparse_row(features: dict[str, Any], where: str) -> Row:
+    values = _numbers(features["values"], "values", where)
+    keys, shape = features.get("keys", []), features.get("shape")
+    for part, integers in (("keys", keys), ("shape", shape)):
+        if not isinstance(integers, list) or not all(isinstance(k, int) and _is_number(k) for k in integers):
+            raise DataError(
+                f"{where}: {part!r} must be a list of whole numbers, got {excerpt(json.dumps(integers))}."
+            )
+    if not shape or not 0 < shape[-1] <= MOST_FEATURES or any(extent != 1 for extent in shape[:-1]):
+        raise DataError(f"{where}: 'shape' must be [number of features], got {excerpt(json.dumps(shape))}.")
+    if len(keys) != values.size:
+        raise DataError(f"{where}: a sparse row has {values.size} values but {len(keys)} keys.")
+    outside = [key for key in keys if not 0 <= key < shape[-1]]
+    if outside:
+        raise DataError(f"{where}: key {excerpt(outside[0])} is outside the shape, which has {shape[-1]} columns.")
+    return Row(values, np.asarray(keys, np.int64), shape[-1], None)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _numbers(values: Any, part: str, where: str) -> NDArray[np.float32]:
+    if not isinstance(values, list):
+        raise DataError(f"{where}: {part!r} must be a list of numbers, got {excerpt(json.dumps(values))}.")
+    for column, value in enumerate(values, start=1):
+        if not _is_number(value) or not abs(value) < 3.4028235677973366e38:
+            raise DataError(
+                f"{where}, value {column}: expected a number within float32, got {excerpt(json.dumps(value))}."
+            )
+    return np.asarray(values, np.float64).astype(np.float32)
+
+
+def _stack(numbered: Iterator[tuple[Row, int]]) -> Features:
+    rows: list[Row] = []
+    for row, number in numbered:
+        if rows and row.feature_dim != rows[0].feature_dim:
+            raise DataError(
+                f"Instance {number} has {row.feature_dim} features, those before it have {rows[0].feature_dim}."
+                f"{width_hint(row.feature_dim, rows[0].feature_dim)}"
+            )
+        rows.append(row)
+    if not rows:
+        return np.zeros((0, 0), np.float32)
+    return stack_rows(rows, "the request").features

@@ -1,0 +1,95 @@
+"""Channel data of any content type, from a stream or a buffer, as a pass of batches of bounded size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final, Literal, TypeAlias
+
+from algorithms.batch import Batch
+from algorithms.errors import DataError
+from formats.content_types import CSV, RECORDIO, ContentType, parse_content_type
+from formats.record import Block
+from formats.recordio import RecordIOReader
+from formats.windows import Source, open_window
+
+Labels: TypeAlias = Literal["required", "optional", "ignored"]
+BLOCK_BYTES: Final = 32 << 20  # large enough for BLAS and system calls, small beside any machine's memory
+
+
+def read_batches(
+    source: Source,
+    content_type: ContentType | str,
+    *,
+    name: str,
+    labels: Labels = "optional",
+    feature_dim: int | None = None,
+    block_bytes: int = BLOCK_BYTES,
+) -> Iterator[Batch]:
+    """Read all records of a source, in order, as batches of about `block_bytes`.
+
+    A batch stays valid after the next one was read. Streams are read once, to their end, and not closed.
+    Gzip data are recognised and unpacked on the way.
+
+    Parameters
+    ----------
+    source
+        A binary stream (file, FIFO), or a buffer (bytes, mmap).
+    name
+        What errors call the source.
+    labels
+        ``required``: every record has exactly one label. ``optional``: all have one or none has.
+        ``ignored``: labels are skipped, and `Batch.labels` is None.
+    feature_dim
+        The number of features that every record must have, where that is known beforehand.
+
+    Raises
+    ------
+    DataError
+        Naming source, record or line, and column, where the data are not what they claim to be.
+    UnsupportedContentType
+        If the content type is unknown.
+    """
+    kind = parse_content_type(content_type) if isinstance(content_type, str) else content_type
+    window = open_window(source, block_bytes, name=name)
+    if kind.media_type == RECORDIO:
+        yield from _check(RecordIOReader(name, feature_dim).read(window), name, labels, feature_dim)
+    elif kind.media_type == CSV:
+        from formats.csv_text import CsvReader
+
+        yield from CsvReader(kind, name, labels, feature_dim).read(window)
+    else:
+        from formats.json_text import read_json_lines
+
+        yield from read_json_lines(window, name)
+
+
+def _check(
+    blocks: Iterator[tuple[Block, int]], name: str, labels: Labels, feature_dim: int | None
+) -> Iterator[Batch]:
+    labelled: bool | None = None
+    for block, first in blocks:
+        width = int(block.features.shape[1])
+        where = f"{name}, record {first}"
+        if feature_dim is None:
+            feature_dim = width
+        elif width != feature_dim:
+            raise DataError(
+                f"{where}: it has {width} features, expected {feature_dim}.{_hint(width, feature_dim)}"
+            )
+        if labels == "required" and block.labels is None:
+            raise DataError(f"{where}: it has no label; training needs one under label['values'].")
+        if labels == "ignored":
+            yield Batch(block.features)
+            continue
+        if labelled is not None and labelled != (block.labels is not None):
+            raise DataError(f"{where}: some records have a label and some have none.")
+        labelled = block.labels is not None
+        yield Batch(block.features, block.labels)
+
+
+def _hint(width: int, feature_dim: int) -> str:
+    if width == feature_dim + 1:
+        return " One more than expected: is the label still in it?"
+    if width == feature_dim - 1:
+        return " One less than expected: was the first feature taken for a label?"
+    return ""

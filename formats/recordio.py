@@ -1,0 +1,115 @@
+"""recordIO-protobuf to batches: the fastest decoder that understands a block, and errors that name the record."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from algorithms.errors import DataError
+from formats.dense_layout import DenseLayout, find_layout
+from formats.framing import LAST, MAGIC_BYTES, WHOLE, Frames, explain, find_frames, whole_records
+from formats.record import Block, Row, parse_record, stack_rows
+from formats.record_columns import read_columns
+from formats.windows import Window
+
+# Below this many records in a row of one layout, learning the next layout costs more than the lockstep decoder.
+_FEW_RECORDS: Final = 32
+# Bounds on one lockstep decoding: its index arrays take some ten times the memory of what they point at.
+_LOCKSTEP_RECORDS: Final = 1 << 16
+_LOCKSTEP_BYTES: Final = 8 << 20
+
+
+class RecordIOReader:
+    """Decodes a stream of frames block by block, counting records for the errors.
+
+    Parameters
+    ----------
+    name
+        What errors call the source.
+    feature_dim
+        Width of sparse records that carry no ``shape``.
+    """
+
+    def __init__(self, name: str, feature_dim: int | None = None) -> None:
+        self._name = name
+        self._feature_dim = feature_dim
+        self._layout: DenseLayout | None = None
+        self.records = 0  # decoded so far
+
+    def read(self, window: Window) -> Iterator[tuple[Block, int]]:
+        """Yield all records from a window on, with the number of each block's first record, from 1.
+
+        Raises
+        ------
+        DataError
+            Naming the record, where one is damaged, cut off, or no row of numbers.
+        """
+        while window.data.size:
+            place = 0
+            while place < window.data.size:
+                block, size, count = self._next(window.data[place:], window.last)
+                if block is None:
+                    break
+                yield block, self.records + 1
+                self.records += count
+                place += size
+            if not place and window.last:
+                raise explain(window.data, 0, self.records + 1, window.offset, self._name)
+            self._refuse_other_bytes(window, place)
+            window.advance(place, self._layout.misalignment() if self._layout else 0)
+
+    def _refuse_other_bytes(self, window: Window, place: int) -> None:
+        # Without this, a file that is no recordIO at all would be taken for one endless frame and read whole.
+        head = window.data[place : place + 4].tobytes()
+        if head != MAGIC_BYTES[: len(head)]:
+            raise explain(window.data, place, self.records + 1, window.offset, self._name)
+
+    def _next(self, data: NDArray[np.uint8], last: bool) -> tuple[Block | None, int, int]:
+        """Decode some records at the front: the block, its bytes, its records."""
+        for layout in (self._layout, find_layout(data)):
+            if layout is not None:
+                block, count = layout.read(data)
+                if block is not None and (count >= _FEW_RECORDS or count * layout.frame_bytes == data.size):
+                    self._layout = layout
+                    return block, count * layout.frame_bytes, count
+        self._layout = None
+        return self._in_lockstep(data, last)
+
+    def _in_lockstep(self, data: NDArray[np.uint8], last: bool) -> tuple[Block | None, int, int]:
+        frames = find_frames(data[:_LOCKSTEP_BYTES], last and data.size <= _LOCKSTEP_BYTES)
+        if not whole_records(frames):
+            frames = find_frames(data, last)  # one record longer than the bound
+        count = min(whole_records(frames), _LOCKSTEP_RECORDS)
+        frames = frames.first(whole_records(frames.first(count)))
+        if not frames.start.size:
+            return None, 0, 0
+        block = read_columns(data, frames)
+        if block is None:
+            rows = self._by_reference(data, frames)
+            where = f"{self._name}, records {self.records + 1} to {self.records + len(rows)}"
+            block = stack_rows(rows, where)
+        return block, frames.end, int(block.features.shape[0])
+
+    def _by_reference(self, data: NDArray[np.uint8], frames: Frames) -> list[Row]:
+        rows: list[Row] = []
+        parts: list[bytes] = []
+        for start, stop, flag in zip(
+            frames.start.tolist(), frames.stop.tolist(), frames.flag.tolist(), strict=True
+        ):
+            where = f"{self._name}, record {self.records + len(rows) + 1}"
+            parts.append(data[start:stop].tobytes())
+            if flag not in {WHOLE, LAST}:
+                continue
+            # A record is split where its payload contains the magic, which is left out.
+            row = parse_record(MAGIC_BYTES.join(parts), where, self._feature_dim)
+            if rows and row.feature_dim != rows[0].feature_dim:
+                raise DataError(
+                    f"{where}: it has {row.feature_dim} features, but the records before it have "
+                    f"{rows[0].feature_dim}."
+                )
+            rows.append(row)
+            parts = []
+        return rows

@@ -1,0 +1,35 @@
+"""Ragged pieces of a byte array: gathered into one contiguous array, and scattered from one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def gather(
+    data: NDArray[np.uint8], starts: NDArray[np.int64], counts: NDArray[np.int64], dtype: np.dtype[Any]
+) -> NDArray[Any]:
+    """Return the concatenation of pieces of `data`, read as `dtype` from addresses of any alignment.
+
+    Parameters
+    ----------
+    starts, counts
+        Shape (n,): where each piece begins, in bytes, and how many items it has. All must lie within `data`.
+    """
+    if data.size < dtype.itemsize or not counts.any():
+        return np.zeros(0, dtype)
+    # Overlapping items, one beginning at every byte: numpy reads unaligned ones correctly.
+    items = np.ndarray((data.size - dtype.itemsize + 1,), dtype, data, 0, (data.strides[0],))
+    return np.asarray(items[positions(starts, counts, dtype.itemsize)])
+
+
+def positions(starts: NDArray[np.int64], counts: NDArray[np.int64], step: int = 1) -> NDArray[np.int64]:
+    """Return ``starts[i] + step * (0 .. counts[i] - 1)`` for all i, concatenated."""
+    before = np.cumsum(counts) - counts
+    index = np.arange(int(counts.sum()), dtype=np.int64)
+    if step != 1:
+        index *= step
+    index += np.repeat(starts - step * before, counts)
+    return index

@@ -1,0 +1,95 @@
+"""Protobuf's variable-length integers, many at once: seven bits a byte, the lowest first."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+MOST_BYTES: Final = 10  # of a 64-bit integer
+
+
+def decode_varints(data: NDArray[np.uint8]) -> tuple[NDArray[np.uint64], NDArray[np.int64]] | None:
+    """Decode an array that is nothing but varints.
+
+    Returns
+    -------
+    values
+        Shape (m,), modulo 2^64 as protobuf reads them.
+    ends
+        Shape (m,): index of each one's last byte.
+    None instead, if the last one is cut off or one has more than ten bytes.
+    """
+    ends = np.flatnonzero(data < 0x80)
+    if data.size and (not ends.size or ends[-1] != data.size - 1):
+        return None
+    sizes = np.diff(ends, prepend=-1)
+    if sizes.size and int(sizes.max()) > MOST_BYTES:
+        return None
+    values = data[ends].astype(np.uint64)  # the last byte has the highest bits
+    for place in range(1, int(sizes.max(initial=1))):
+        longer = np.flatnonzero(sizes > place)
+        if longer.size == sizes.size:
+            values = (values << np.uint64(7)) | (data[ends - place] & np.uint8(0x7F))
+        else:
+            byte = data[ends[longer] - place] & np.uint8(0x7F)
+            values[longer] = (values[longer] << np.uint64(7)) | byte
+    return values, ends
+
+
+def read_varints(
+    data: NDArray[np.uint8], at: NDArray[np.int64], stop: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
+    """Read one varint at each of many places, for lengths and tags: at most five bytes are looked at.
+
+    Parameters
+    ----------
+    at, stop
+        Shape (n,): where each begins, and the end that it must not pass; ``at < stop <= data.size``.
+
+    Returns
+    -------
+    values, following, whole
+        Shape (n,): the numbers, the positions after them, and whether they ended in time.
+    """
+    byte = data[at]
+    values = (byte & 0x7F).astype(np.int64)
+    following = at + 1
+    whole = np.ones(at.shape, np.bool_)
+    more = np.flatnonzero(byte >= 0x80)
+    for shift in (7, 14, 21, 28):
+        if not more.size:
+            return values, following, whole
+        place = following[more]
+        inside = place < stop[more]
+        whole[more[~inside]] = False
+        more, place = more[inside], place[inside]
+        byte = data[place]
+        values[more] |= (byte & 0x7F).astype(np.int64) << shift
+        following[more] += 1
+        more = more[byte >= 0x80]
+    whole[more] = False
+    return values, following, whole
+
+
+def varint_sizes(values: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """Return how many bytes each value takes."""
+    sizes = np.ones(values.shape, np.int64)
+    largest = int(values.max(initial=0))
+    for place in range(1, MOST_BYTES):
+        if largest >> (7 * place) == 0:
+            break
+        sizes += values >= np.uint64(1 << (7 * place))
+    return sizes
+
+
+def encode_varints(
+    values: NDArray[np.uint64], sizes: NDArray[np.int64], out: NDArray[np.uint8], starts: NDArray[np.int64]
+) -> None:
+    """Write each value, `sizes` bytes long, into `out` at `starts`."""
+    for place in range(int(sizes.max(initial=0))):
+        here = slice(None) if int(sizes.min()) > place else np.flatnonzero(sizes > place)
+        byte = (values[here] >> np.uint64(7 * place)).astype(np.uint8) & np.uint8(0x7F)
+        byte |= (sizes[here] > place + 1).astype(np.uint8) << np.uint8(7)
+        out[starts[here] + place] = byte

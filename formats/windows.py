@@ -1,0 +1,166 @@
+"""Bytes of any length as a sliding window of bounded size, from a stream (file, FIFO) or a buffer (mmap)."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import mmap
+import zlib
+from typing import Any, BinaryIO, Final, Protocol, TypeAlias, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from algorithms.errors import DataError, excerpt
+
+Source: TypeAlias = BinaryIO | bytes | bytearray | memoryview | mmap.mmap
+GZIP_MAGIC: Final = b"\x1f\x8b"
+_ALIGNMENT: Final = 64
+
+
+class Window(Protocol):
+    """The bytes that are in sight.
+
+    Attributes
+    ----------
+    data
+        The bytes from the first one not yet consumed, uint8. Views of it stay valid after `advance`.
+    last
+        True once nothing follows `data`.
+    offset
+        Where `data` begins in the source.
+    """
+
+    data: NDArray[np.uint8]
+    last: bool
+    offset: int
+
+    def advance(self, consumed: int, misalignment: int = 0) -> None:
+        """Drop `consumed` bytes from the front and bring more into sight.
+
+        Dropping none doubles the window, so it grows only as far as bytes really arrive. `misalignment` asks
+        that the address of the new `data` is that much more than a multiple of 64; buffers cannot grant it.
+        """
+
+
+def open_window(source: Source, block_bytes: int, *, name: str, unpack: bool = True) -> Window:
+    """Show a source through a window of about `block_bytes`; streams are read to their end, but not closed.
+
+    Parameters
+    ----------
+    unpack
+        Whether gzip is recognised and unpacked on the way. Not for requests, which may come from anybody: a
+        small one could unpack to more than the memory.
+    """
+    if isinstance(source, bytes | bytearray | memoryview | mmap.mmap):
+        data = np.frombuffer(source, np.uint8) if len(source) else np.zeros(0, np.uint8)
+        if not unpack or bytes(data[:2]) != GZIP_MAGIC:
+            return _BufferWindow(data, block_bytes)
+        return _StreamWindow(_unpacked(io.BytesIO(source), b""), block_bytes, name)
+    start = _read_exactly(source, 2)
+    if unpack and start == GZIP_MAGIC:
+        return _StreamWindow(_unpacked(source, start), block_bytes, name)
+    return _StreamWindow(source, block_bytes, name, start)
+
+
+def _unpacked(source: BinaryIO, start: bytes) -> BinaryIO:
+    packed = cast(BinaryIO, _Rewound(source, start)) if start else source
+    return cast(BinaryIO, gzip.GzipFile(fileobj=packed))
+
+
+def _read_exactly(source: BinaryIO, size: int) -> bytes:
+    """Read `size` bytes, fewer only at the end; a FIFO may deliver them one by one."""
+    start = b""
+    while len(start) < size:
+        piece = source.read(size - len(start))
+        if not piece:
+            break
+        start += piece
+    return start
+
+
+class _Rewound:
+    """A stream with some bytes put back in front, because a FIFO cannot seek."""
+
+    def __init__(self, source: BinaryIO, start: bytes) -> None:
+        self._source = source
+        self._start = start
+
+    def read(self, size: int = -1) -> bytes:
+        if self._start and size >= 0:
+            piece, self._start = self._start[:size], self._start[size:]
+            return piece
+        piece, self._start = self._start, b""
+        return piece + self._source.read(size)
+
+
+class _BufferWindow:
+    """Slices of a buffer: nothing is copied."""
+
+    def __init__(self, data: NDArray[np.uint8], block_bytes: int) -> None:
+        self._all = data
+        self._size = self._block_bytes = block_bytes
+        self.offset = 0
+        self._show()
+
+    def _show(self) -> None:
+        stop = self.offset + self._size
+        self.data = self._all[self.offset : stop]
+        self.last = stop >= self._all.size
+
+    def advance(self, consumed: int, misalignment: int = 0) -> None:
+        self._size = self._block_bytes if consumed else 2 * self._size
+        self.offset += consumed
+        self._show()
+
+
+class _StreamWindow:
+    """Blocks read from a stream, each into memory of its own; what was not consumed is carried over."""
+
+    def __init__(self, stream: BinaryIO, block_bytes: int, name: str, start: bytes = b"") -> None:
+        self._stream: Any = stream
+        self._readinto = getattr(stream, "readinto", None)
+        self._name = name
+        self._size = self._block_bytes = block_bytes
+        self.offset = 0
+        self.last = False
+        self.data = np.frombuffer(start, np.uint8)
+        self._fill(self.data, 0)
+
+    def advance(self, consumed: int, misalignment: int = 0) -> None:
+        self._size = self._block_bytes if consumed else 2 * self._size
+        self.offset += consumed
+        if self.last:
+            self.data = self.data[consumed:]
+        else:
+            self._fill(self.data[consumed:], misalignment)
+
+    def _fill(self, carried: NDArray[np.uint8], misalignment: int) -> None:
+        # A whole block more than is carried: a carried tail is usually less than one record.
+        size = carried.size + self._size
+        memory = np.empty(size + 2 * _ALIGNMENT, np.uint8)
+        shift = (misalignment - memory.ctypes.data) % _ALIGNMENT
+        block = memory[shift : shift + size]
+        block[: carried.size] = carried
+        filled = carried.size
+        view = block.data
+        while filled < size:
+            count = self._read_some(view[filled:])
+            if not count:
+                self.last = True
+                break
+            filled += count
+        self.data = block[:filled]
+
+    def _read_some(self, target: memoryview) -> int:
+        try:
+            if self._readinto is not None:
+                return int(self._readinto(target) or 0)
+            piece = self._stream.read(len(target)) or b""
+        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+            raise DataError(
+                f"{self._name} begins as gzip data but cannot be unpacked: {excerpt(str(error))}. "
+                "Was the file cut off or damaged on its way?"
+            ) from None
+        target[: len(piece)] = piece
+        return len(piece)

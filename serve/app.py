@@ -15,6 +15,8 @@ from machine.limits import memory_limit
 from serve.answers import JSON_TYPE, Answer, Refusal, message, refuse
 from serve.body import too_large
 from serve.models import ServedModel, load_model
+from serve.openapi import add_openapi
+from serve.page import add_page
 from serve.registry import Entry, Registry
 from serve.service import Call, Service, request_id_of
 from serve.settings import MEBIBYTE, Settings, read_settings
@@ -56,6 +58,9 @@ def create_app(
         service = Service(settings, model)
         _add_single_model(app, service, model)
     app.extensions["service"] = service
+    add_openapi(app, settings, None if settings.multi_model else model)
+    if settings.page:
+        add_page(app, settings, model if not settings.multi_model else None, app.extensions.get("registry"))
     # One byte more than allowed is read at most; the front of `serve` refuses before it reads anything.
     app.config["MAX_CONTENT_LENGTH"] = settings.max_payload_bytes
     app.add_url_rule("/ping", view_func=lambda: _response(service.ping()), endpoint="ping")

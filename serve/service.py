@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from algorithms.batch import Features, is_sparse
-from algorithms.errors import UserError
+from algorithms.errors import DataError, UserError
 from formats.answers import write_answer
 from formats.content_types import CSV, JSON, JSON_LINES, RECORDIO, negotiate, parse_content_type
 from formats.requests import read_features
@@ -27,7 +27,6 @@ logger = logging.getLogger("serve")
 
 OFFERED = (JSON, JSON_LINES, RECORDIO, CSV)
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
-_RECORDIO_MAGIC = b"\x0a\x23\xd7\xce"
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +129,7 @@ class Service:
         columns_for(model, options)
         features = _features(call, model, options)
         columns = self._predict(model, features, options)
+        _check_finite(columns)
         envelope = _envelope(model, options)
         return Answer(200, write_answer(columns, envelope=envelope, media_type=media_type), media_type)
 
@@ -152,21 +152,20 @@ def _features(call: Call, model: ServedModel, options: Options) -> Features:
             "The request has no Content-Type; name one of: " + ", ".join((CSV, JSON, JSON_LINES, RECORDIO)) + ".",
         )
     content_type = parse_content_type(call.content_type)
-    body = call.body
-    if content_type.media_type == RECORDIO and not body.startswith(_RECORDIO_MAGIC):
-        body = _framed(body)
     assert model.pca is not None or not options.inverse
     width = model.pca.num_components if options.inverse and model.pca is not None else model.feature_dim
-    return read_features(body, content_type, width)
+    return read_features(call.body, content_type, width)
 
 
-def _framed(record: bytes) -> bytes:
-    """Put a bare protobuf record into a recordIO frame: SageMaker's local batch mode sends it without.
-
-    Safe to tell apart: read as a protobuf record, recordIO's magic number would be an entry whose first field
-    has a tag (0xd7) that no entry of this schema has (they begin with 0x0a or 0x12); every recordIO file has it.
-    """
-    return _RECORDIO_MAGIC + len(record).to_bytes(4, "little") + record + bytes(-len(record) % 4)
+def _check_finite(columns: Mapping[str, NDArray[np.float32]]) -> None:
+    """Refuse to answer with infinities: JSON has no word for them, and no client expects them."""
+    for name, values in columns.items():
+        if not np.isfinite(values).all():
+            bad = ~np.isfinite(values).reshape(len(values), -1).all(axis=1)
+            raise DataError(
+                f"The {name} of record {int(np.argmax(bad)) + 1} is beyond what float32 can hold: its features "
+                "are too large for this model. Are they in the units of the training data?"
+            )
 
 
 def _envelope(model: ServedModel, options: Options) -> str:

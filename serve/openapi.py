@@ -1,0 +1,252 @@
+"""The API as an OpenAPI 3.1 document, for the model that is being served: `GET /openapi.json`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, Final
+
+from flask import Flask, Response
+
+from formats.content_types import CSV, JSON, JSON_LINES, RECORDIO
+from serve.columns import COLUMNS, available_columns
+from serve.models import ServedModel
+from serve.settings import Settings
+
+_NUMBER: Final = {"type": "number"}
+_TEXT: Final = {"type": "string"}
+_BINARY: Final = {"type": "string", "format": "binary"}
+_REFUSALS: Final = {
+    "400": "The body cannot be read, or an option does not exist: the sentence says what, where and why.",
+    "405": "Another method.",
+    "406": "None of the accepted media types can be written.",
+    "408": "The body did not arrive in time.",
+    "413": "The body is larger than MAX_CONTENT_LENGTH.",
+    "415": "The Content-Type is not read here.",
+    "500": "An error of the server; its log has it under the request id.",
+    "503": "Busy with other large requests; try again.",
+}
+
+
+def add_openapi(app: Flask, settings: Settings, model: ServedModel | None) -> None:
+    """Serve the document at ``/openapi.json``."""
+    text = json.dumps(document(settings, model))
+    app.add_url_rule("/openapi.json", view_func=lambda: Response(text, content_type=JSON), endpoint="openapi")
+
+
+def document(settings: Settings, model: ServedModel | None) -> dict[str, Any]:
+    """Return the OpenAPI document; `model` is None for a multi-model endpoint."""
+    paths: dict[str, Any] = {
+        "/ping": {
+            "get": _operation("ping", "Whether the model can answer", {"200": "It can.", "503": "It cannot."})
+        },
+        "/execution-parameters": {
+            "get": _operation(
+                "executionParameters",
+                "How a batch transform job should send",
+                {"200": ("Parameters.", {JSON: {"schema": {"$ref": "#/components/schemas/ExecutionParameters"}}})},
+            )
+        },
+        "/openapi.json": {
+            "get": _operation("openapi", "This document", {"200": ("It.", {JSON: {"schema": {"type": "object"}}})})
+        },
+    }
+    if settings.page:
+        html = {"text/html; charset=utf-8": {"schema": _TEXT}}
+        paths["/"] = {"get": _operation("page", "The page for people", {"200": ("HTML.", html)})}
+    if model is None:
+        paths |= _multi_model_paths()
+    else:
+        paths["/invocations"] = {"post": _invocation(model)}
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "eigenlearn inference",
+            "version": _version(),
+            "description": "SageMaker's inference API for PCA and Linear Learner models.",
+        },
+        "paths": paths,
+        "components": {"schemas": _schemas(model)},
+    }
+
+
+def _operation(name: str, summary: str, responses: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "operationId": name,
+        "summary": summary,
+        "responses": {
+            status: _response(value) for status, value in {**responses, "500": _REFUSALS["500"]}.items()
+        },
+    }
+
+
+def _response(value: str | tuple[str, dict[str, Any]]) -> dict[str, Any]:
+    if isinstance(value, str):
+        return {"description": value}
+    return {"description": value[0], "content": value[1]}
+
+
+def _refusal(description: str) -> dict[str, Any]:
+    return {
+        "description": description,
+        "content": {
+            JSON: {"schema": {"$ref": "#/components/schemas/Refusal"}},
+            "text/plain; charset=utf-8": {"schema": _TEXT},
+        },
+    }
+
+
+def _invocation(model: ServedModel | None) -> dict[str, Any]:
+    columns = list(COLUMNS) if model is None else list(available_columns(model))
+    header: Mapping[str, Any] = {"in": "header", "schema": _TEXT}
+    options: list[dict[str, Any]] = [
+        {
+            "name": "output",
+            "in": "query",
+            "description": "Columns of the answer, in order. "
+            + " ".join(f"`{name}`: {COLUMNS[name].meaning}." for name in columns),
+            "schema": {"type": "array", "items": {"enum": columns}},
+            "style": "form",
+            "explode": False,
+        },
+        _query("threshold", "Another threshold for a binary classifier.", _NUMBER),
+        _query("inverse", "PCA: the records are projections, the answer is the records.", {"type": "boolean"}),
+        {"name": "X-Amzn-SageMaker-Custom-Attributes", "description": "Echoed; may hold options.", **header},
+        {"name": "X-Amzn-SageMaker-Inference-Id", "description": "Becomes the request id in the log.", **header},
+    ]
+    answers = {media_type: {"schema": _BINARY} for media_type in (CSV, JSON_LINES, RECORDIO)}
+    answers[JSON] = {"schema": {"$ref": "#/components/schemas/Answer"}}
+    bodies: dict[str, Any] = {
+        CSV: {"schema": {"type": "string"}, "example": _csv_example(model)},
+        JSON: {"schema": {"$ref": "#/components/schemas/Instances"}},
+        JSON_LINES: {"schema": _TEXT},
+        RECORDIO: {"schema": _BINARY},
+    }
+    return {
+        "operationId": "invoke",
+        "summary": "Predict",
+        "parameters": options,
+        "requestBody": {"required": True, "content": bodies},
+        "responses": {
+            "200": {"description": "One prediction a record, in order.", "content": answers},
+            "204": {"description": "The body was empty."},
+            **{status: _refusal(text) for status, text in _REFUSALS.items()},
+        },
+    }
+
+
+def _query(name: str, description: str, schema: Mapping[str, Any]) -> dict[str, Any]:
+    return {"name": name, "in": "query", "description": description, "schema": schema}
+
+
+def _csv_example(model: ServedModel | None) -> str:
+    return ",".join(["0"] * min(model.feature_dim if model is not None else 3, 1000)) + "\n"
+
+
+def _multi_model_paths() -> dict[str, Any]:
+    name = {"name": "model_name", "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
+    entry = {JSON: {"schema": {"$ref": "#/components/schemas/Model"}}}
+    missing = _refusal("No such model is loaded.")
+    load = _operation("load", "Load a model", {"200": ("Loaded.", entry)})
+    load["requestBody"] = {
+        "required": True,
+        "content": {JSON: {"schema": {"$ref": "#/components/schemas/LoadRequest"}}},
+    }
+    for status, text in {
+        "400": "Not a model, or not below the base folder.",
+        "409": "Loaded already.",
+        "413": "The body is too large.",
+        "507": "No memory.",
+    }.items():
+        load["responses"][status] = _refusal(text)
+    listing = _operation(
+        "list",
+        "List models, a page at a time",
+        {"200": ("Models.", {JSON: {"schema": {"$ref": "#/components/schemas/Models"}}})},
+    )
+    listing["parameters"] = [{"name": "next_page_token", "in": "query", "schema": _TEXT}]
+    get = _operation("get", "Describe a model", {"200": ("The model.", entry)})
+    unload = _operation("unload", "Unload a model", {"200": ("Unloaded.", entry)})
+    invoke = _invocation(None)
+    for operation in (get, unload, invoke):
+        operation["responses"]["404"] = missing
+    return {
+        "/models": {"post": load, "get": listing},
+        "/models/{model_name}": {"parameters": [name], "get": get, "delete": unload},
+        "/models/{model_name}/invoke": {"parameters": [name], "post": invoke},
+    }
+
+
+def _schemas(model: ServedModel | None) -> dict[str, Any]:
+    width = {} if model is None else {"minItems": model.feature_dim, "maxItems": model.feature_dim}
+    dense = {"type": "array", "items": _NUMBER, **width}
+    sparse = {
+        "type": "object",
+        "required": ["keys", "shape", "values"],
+        "properties": {
+            "keys": {"type": "array", "items": {"type": "integer", "minimum": 0}},
+            "shape": {"type": "array", "items": {"type": "integer"}},
+            "values": {"type": "array", "items": _NUMBER},
+        },
+    }
+    values = {"type": "object", "required": ["values"], "properties": {"values": dense}}
+    long = {
+        "type": "object",
+        "required": ["features"],
+        "properties": {"features": {"anyOf": [dense, values, sparse]}},
+    }
+    short = {"type": "object", "required": ["features"], "properties": {"features": dense}}
+    wrapped = {"type": "object", "required": ["data"], "properties": {"data": long}}
+    return {
+        "Instances": {
+            "type": "object",
+            "required": ["instances"],
+            "properties": {"instances": {"type": "array", "minItems": 1, "items": {"anyOf": [short, wrapped]}}},
+        },
+        "Answer": {
+            "type": "object",
+            "minProperties": 1,
+            "maxProperties": 1,
+            "additionalProperties": {"type": "array", "items": {"type": "object"}},
+            "description": "`projections`, `predictions` or `reconstructions`: one object a record.",
+        },
+        "Refusal": {
+            "type": "object",
+            "required": ["error", "request_id"],
+            "properties": {"error": {"type": "string"}, "request_id": {"type": "string"}},
+        },
+        "ExecutionParameters": {
+            "type": "object",
+            "required": ["MaxConcurrentTransforms", "BatchStrategy", "MaxPayloadInMB"],
+            "properties": {
+                "MaxConcurrentTransforms": {"type": "integer", "minimum": 1},
+                "BatchStrategy": {"enum": ["MULTI_RECORD", "SINGLE_RECORD"]},
+                "MaxPayloadInMB": {"type": "integer", "minimum": 1, "maximum": 100},
+            },
+        },
+        **(_model_schemas() if model is None else {}),
+    }
+
+
+def _model_schemas() -> dict[str, Any]:
+    text = _TEXT
+    model = {
+        "type": "object",
+        "required": ["modelName", "modelUrl"],
+        "properties": {"modelName": text, "modelUrl": text},
+    }
+    load = {"type": "object", "required": ["model_name", "url"], "properties": {"model_name": text, "url": text}}
+    listed = {"models": {"type": "array", "items": model}, "nextPageToken": text}
+    return {
+        "Model": model,
+        "LoadRequest": load,
+        "Models": {"type": "object", "required": ["models"], "properties": listed},
+    }
+
+
+def _version() -> str:
+    with suppress(PackageNotFoundError):
+        return version("eigenlearn")
+    return "0"

@@ -1,0 +1,214 @@
+"""The page for people at `GET /`: what is served, drawn, with a form to try it; one file, no other host."""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from flask import Flask, Response, render_template_string
+from markupsafe import Markup
+from numpy.typing import NDArray
+
+from serve.columns import available_columns, default_columns
+from serve.examples import examples
+from serve.models import ServedModel
+from serve.registry import Registry
+from serve.report_view import curves, view
+from serve.settings import Settings
+
+_MOST_IMAGES: Final = 24
+_MOST_BARS: Final = 24
+_LARGEST_SIDE: Final = 128
+# Everything the page needs is within it; it talks to this server only.
+_POLICY: Final = (
+    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+
+
+def add_page(app: Flask, settings: Settings, model: ServedModel | None, registry: Registry | None) -> None:
+    """Serve the page at ``/``."""
+    parts = {name: (Path(__file__).parent / f"page.{name}").read_text() for name in ("html", "css", "js")}
+
+    def page() -> Response:
+        facts = _single(model, settings) if model is not None else _multi(registry)
+        html = render_template_string(parts["html"], css=parts["css"], script=parts["js"], **facts)
+        return Response(
+            html,
+            content_type="text/html; charset=utf-8",
+            headers={"Content-Security-Policy": _POLICY, "X-Content-Type-Options": "nosniff"},
+        )
+
+    app.add_url_rule("/", view_func=page, endpoint="page")
+
+
+def _single(model: ServedModel, settings: Settings) -> dict[str, Any]:
+    side = square_side(model.feature_dim)
+    defaults = settings.output or default_columns(model)
+    pictured = [name for name in ("reconstruction", "contributions") if name in available_columns(model)]
+    return {
+        "title": _title(model),
+        "subtitle": "Amazon SageMaker's request format, answered on this machine.",
+        "facts": _facts(model),
+        "multi_model": False,
+        "feature_dim": model.feature_dim,
+        "columns": available_columns(model),
+        "defaults": (*defaults, *pictured) if side else defaults,
+        "threshold": _threshold(model, settings),
+        "reports": [view(name, report) for name, report in model.reports.items()],
+        "examples": examples(model, settings.port),
+        "data": _embedded(
+            {
+                "side": side,
+                "example": ",".join(f"{value:.6g}" for value in _example(model)),
+                "images": _images(model, side),
+                "images_caption": _images_caption(model),
+                "bars": [] if side else _bars(model),
+                "curves": [
+                    curve
+                    for report in model.reports.values()
+                    for curve in curves(report, _threshold(model, settings))
+                ],
+            }
+        ),
+    }
+
+
+def _multi(registry: Registry | None) -> dict[str, Any]:
+    assert registry is not None
+    models, _ = registry.page()
+    return {
+        "title": "Multi-model endpoint",
+        "subtitle": "PCA and Linear Learner models side by side, loaded and unloaded over HTTP.",
+        "facts": [],
+        "multi_model": True,
+        "models": models,
+        "reports": [],
+        "examples": [
+            (
+                "load, invoke, unload",
+                "curl -H 'Content-Type: application/json' localhost:8080/models \\\n"
+                '  -d \'{"model_name": "a", "url": "/opt/ml/models/a/model"}\'\n'
+                "curl -H 'Content-Type: text/csv' -d '1,2,3' localhost:8080/models/a/invoke\n"
+                "curl -X DELETE localhost:8080/models/a",
+            )
+        ],
+        "data": _embedded({"side": None, "example": "", "images": [], "bars": [], "curves": []}),
+    }
+
+
+def _embedded(data: Mapping[str, Any]) -> Markup:
+    """Return JSON that cannot end the script element it stands in."""
+    text = json.dumps(data, allow_nan=False)
+    return Markup(text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029"))
+
+
+def _title(model: ServedModel) -> str:
+    kinds = {"binary_classifier": "binary classifier", "multiclass_classifier": "multiclass classifier"}
+    parts = []
+    if model.pca is not None:
+        parts.append("PCA")
+    if model.linear is not None:
+        kind = model.linear.predictor_type
+        parts.append(f"Linear Learner, {kinds.get(kind, kind)}")
+    return " → ".join(parts)
+
+
+def _facts(model: ServedModel) -> list[tuple[str, object]]:
+    facts: list[tuple[str, object]] = [("features", f"{model.feature_dim:,}")]
+    if model.pca is not None:
+        facts.append(("components", f"{model.pca.num_components:,}"))
+        facts.append(("mean subtracted", "no" if model.pca.mean is None else "yes"))
+    if model.linear is not None:
+        if model.linear.num_outputs > 1:
+            facts.append(("classes", model.linear.num_outputs))
+        facts.append(("loss", model.linear.loss))
+        if model.linear.predictor_type == "binary_classifier":
+            facts.append(("threshold", f"{model.linear.threshold:.6g}"))
+    return [*facts, ("memory", f"{model.num_bytes / 1e6:.3g} MB")]
+
+
+def _threshold(model: ServedModel, settings: Settings) -> float | None:
+    if model.linear is None or model.linear.predictor_type != "binary_classifier":
+        return None
+    return settings.threshold if settings.threshold is not None else float(f"{model.linear.threshold:.6g}")
+
+
+def square_side(feature_dim: int) -> int | None:
+    """Return the side of the image that the features form, or None where they form none worth drawing."""
+    side = math.isqrt(feature_dim)
+    return side if side * side == feature_dim and 4 <= side <= _LARGEST_SIDE else None
+
+
+def _example(model: ServedModel) -> NDArray[np.float32]:
+    """Return a record to begin with: the mean of the training data where it is known, zeros otherwise."""
+    if model.pca is not None and model.pca.mean is not None and model.feature_dim <= _LARGEST_SIDE**2:
+        return model.pca.mean
+    return np.zeros(min(model.feature_dim, _LARGEST_SIDE**2), np.float32)
+
+
+def _images(model: ServedModel, side: int | None) -> list[dict[str, str]]:
+    if side is None:
+        return []
+    images = []
+    if model.pca is not None:
+        # strongest first, whichever way round the artifact stores them
+        order = np.argsort(-np.nan_to_num(model.pca.singular_values), kind="stable")[:_MOST_IMAGES]
+        images += [(f"component {rank + 1}", model.pca.components[:, column]) for rank, column in enumerate(order)]
+    elif model.linear is not None:
+        weights = model.linear.weights
+        titles = (
+            [f"class {label}" for label in range(weights.shape[1])] if weights.shape[1] > 1 else ["coefficients"]
+        )
+        images += [(title, weights[:, column]) for column, title in enumerate(titles[:_MOST_IMAGES])]
+    return [{"title": title, "pixels": _quantised(values)} for title, values in images]
+
+
+def _quantised(values: NDArray[np.float32]) -> str:
+    """Return values as base64 of signed bytes, the largest magnitude being 127: enough for the eye."""
+    finite = np.nan_to_num(values, posinf=0, neginf=0)
+    peak = max(float(np.abs(finite).max(initial=0)), 1e-30)
+    return base64.b64encode(np.round(finite / peak * 127).astype(np.int8).tobytes()).decode()
+
+
+def _images_caption(model: ServedModel) -> str:
+    if model.pca is not None:
+        return "Each component as an image, the strongest first:"
+    return "The coefficient of each feature, as an image:"
+
+
+def _bars(model: ServedModel) -> list[dict[str, Any]]:
+    names = _feature_names(model)
+    if model.pca is not None:
+        order = np.argsort(-np.nan_to_num(model.pca.singular_values), kind="stable")[:3]
+        groups = [(f"Component {rank + 1}", model.pca.components[:, column]) for rank, column in enumerate(order)]
+    else:
+        assert model.linear is not None
+        weights = model.linear.weights
+        titles = (
+            [f"Class {k}" for k in range(min(10, weights.shape[1]))] if weights.shape[1] > 1 else ["Coefficients"]
+        )
+        groups = [(title, weights[:, column]) for column, title in enumerate(titles)]
+    return [_group(title, values, names) for title, values in groups]
+
+
+def _group(title: str, values: NDArray[np.float32], names: Sequence[str] | None) -> dict[str, Any]:
+    values = np.nan_to_num(values, posinf=0, neginf=0)
+    largest = np.argsort(-np.abs(values), kind="stable")[:_MOST_BARS]
+    if len(values) > _MOST_BARS:
+        title += f": the {_MOST_BARS} largest of {len(values):,}"
+    rows = [[names[i] if names else f"feature {i}", float(values[i])] for i in largest]
+    return {"title": title, "rows": rows}
+
+
+def _feature_names(model: ServedModel) -> Sequence[str] | None:
+    for report in model.reports.values():
+        names = report.get("feature_names")
+        if isinstance(names, list) and len(names) == model.feature_dim:
+            return [str(name)[:40] for name in names]
+    return None

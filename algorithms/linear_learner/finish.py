@@ -1,0 +1,98 @@
+"""From the chosen model's parameters to what is served: raw units, threshold, one model object."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from algorithms.errors import UserError
+from algorithms.linear_learner.losses import Floats
+from algorithms.linear_learner.model import LinearLearnerModel
+from algorithms.linear_learner.problem import Problem, metrics_parameters
+from algorithms.linear_learner.reports import ModelRecord, Notice, Report, Trained
+from algorithms.linear_learner.scoring import ScoreSample, as_float32, binary_sample
+from algorithms.linear_learner.selection import ThresholdCurve, choose_threshold, threshold_curve
+
+
+@dataclass(frozen=True, eq=False)
+class Finished:
+    """The end of the epochs: one model in normalised units, and the story of all.
+
+    `calibration` has scores of records that the model was not trained on; None takes the validation channel
+    or else the training data.
+    """
+
+    parameters: Floats
+    records: tuple[ModelRecord, ...]
+    winner: ModelRecord
+    selected_on: str
+    calibration: ScoreSample | None
+    stop_reason: str
+    epochs: int
+
+
+def finish(problem: Problem, finished: Finished) -> Iterator[Report | Trained]:
+    """Convert to raw units and calibrate; the last thing yielded is the result."""
+    settings = problem.settings
+    weights, bias = problem.scaler.raw_units(finished.parameters)
+    if not (np.isfinite(weights).all() and np.isfinite(bias).all()):
+        raise UserError(
+            "every model diverged: their parameters are no longer finite. Use a smaller learning_rate, "
+            "or normalize_data=true"
+        )
+    threshold, source, curve = 0.5, "nothing: the threshold has no meaning here", None
+    if settings.is_binary:
+        source, curve = _calibration(problem, finished, as_float32(np.vstack([weights, bias])))
+        if curve.positives == 0 or curve.negatives == 0:
+            yield Notice(f"The threshold stays at 0.5: {source} has a single class.", warning=True)
+        else:
+            choice = choose_threshold(curve, settings, 0.5)
+            threshold = choice.threshold
+            if choice.value < 0:
+                yield Notice(
+                    "No threshold reaches the target of "
+                    f"{settings.binary_classifier_model_selection_criteria}; the nearest one was taken.",
+                    warning=True,
+                )
+    threshold = float(np.float32(threshold))
+    model = LinearLearnerModel(
+        as_float32(weights),
+        as_float32(bias),
+        settings.predictor_type,
+        settings.resolved_loss,
+        threshold,
+        metrics_parameters(settings, threshold, problem.rows.class_weights),
+    )
+    yield Trained(
+        model,
+        weights,
+        bias,
+        problem.survey,
+        problem.scaler,
+        finished.records,
+        finished.winner,
+        finished.selected_on,
+        source,
+        finished.stop_reason,
+        finished.epochs,
+        curve,
+        "adam" if settings.optimizer == "auto" else settings.optimizer,
+    )
+
+
+def _calibration(problem: Problem, finished: Finished, raw: Floats) -> tuple[str, ThresholdCurve]:
+    sample = finished.calibration
+    if problem.validation is not None:
+        source = "validation"
+        sample = binary_sample(problem.validation.blocks(), raw, problem.settings)
+    elif sample is not None:
+        source = "an internal hold-out of the training data"
+    else:
+        source = "train"
+        blocks = problem.raw_rows(problem.rows.batches).blocks()
+        sample = binary_sample(blocks, raw, problem.settings)
+    scores, labels, weights = sample.arrays()
+    uniform = bool(np.all(weights == weights[0]))
+    return source, threshold_curve(scores[:, 0], labels, None if uniform else weights)

@@ -1,0 +1,208 @@
+"""A training job after the first pass: data surveyed, scaler made, `auto` values resolved against the data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from algorithms.batch import Batches, Channels
+from algorithms.errors import DataError
+from algorithms.linear_learner.candidates import Candidates, make_candidates
+from algorithms.linear_learner.losses import Floats, Loss, make_loss
+from algorithms.linear_learner.reports import Notice
+from algorithms.linear_learner.rows import Block, TrainingRows
+from algorithms.linear_learner.scaler import Scaler, make_scaler
+from algorithms.linear_learner.settings import Settings
+from algorithms.linear_learner.survey import Survey, check_batch, survey
+
+# So small a data set is trained in float64: that costs nothing and reaches the optimum to many digits.
+SMALL = 2_000_000
+ABSENT_CLASS_WEIGHT = 1e6
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """Everything that both ways of training start from.
+
+    Attributes
+    ----------
+    settings, survey, scaler, candidates, rows
+        The request; the data; their normalisation; the models; the training records.
+    loss, raw_loss
+        The loss on normalised labels, which is trained, and on raw ones, which is reported of other records.
+    validation
+        The validation channel's records in raw units; None without one.
+    """
+
+    settings: Settings
+    survey: Survey
+    scaler: Scaler
+    candidates: Candidates
+    rows: TrainingRows
+    loss: Loss
+    raw_loss: Loss
+    validation: TrainingRows | None
+
+    def raw_parameters(self, parameters: Floats) -> Floats:
+        """Return parameters for raw features and labels, in the working precision."""
+        weights, bias = self.scaler.raw_units(parameters)
+        return np.asarray(np.vstack([weights, bias]), self.rows.dtype)
+
+    def raw_rows(self, batches: Batches) -> TrainingRows:
+        """Return records of a channel in raw units."""
+        return raw_rows(batches, self.survey.feature_dim, self.rows)
+
+
+def raw_rows(batches: Batches, feature_dim: int, like: TrainingRows) -> TrainingRows:
+    """Return records that nothing is done to, weighted and stopped like others."""
+    identity = Scaler(np.zeros(feature_dim), np.ones(feature_dim))
+    return TrainingRows(batches, identity, like.dtype, like.class_weights, stopping=like.stopping)
+
+
+@dataclass(frozen=True, eq=False)
+class CheckedBatches:
+    """A channel whose batches are checked on every pass; keeps `held` visible for shuffling in memory."""
+
+    batches: Batches
+    settings: Settings
+    channel: str
+    feature_dim: int
+
+    @property
+    def held(self) -> Any:
+        """The batches in memory, where the channel holds them."""
+        return getattr(self.batches, "held", None)
+
+    def __iter__(self) -> Iterator[Any]:
+        position = 0
+        for batch in self.batches:
+            if batch.feature_dim != self.feature_dim:
+                raise DataError(
+                    f"{self.channel}: records have {batch.feature_dim} features, "
+                    f"the training data have {self.feature_dim}"
+                )
+            check_batch(batch, self.settings, self.channel, position)
+            position += len(batch)
+            yield batch
+
+
+def prepare(settings: Settings, channels: Channels, stopping: Callable[[], bool]) -> Problem:
+    """Survey the training channel and resolve everything that was left to the data."""
+    train = channels["train"]
+    found = survey(train, settings, stopping=stopping)
+    if settings.as_aws and found.rows < settings.mini_batch_size:
+        raise DataError(
+            f"train: holds {found.rows} records, fewer than one mini-batch; set mini_batch_size to at most "
+            f"{found.rows} (it is {settings.mini_batch_size})"
+        )
+    scaler = make_scaler(settings, found)
+    size = found.rows * found.feature_dim
+    dtype: type[np.floating[Any]] = np.float64 if size <= SMALL and not found.sparse else np.float32
+    rows = TrainingRows(
+        train, scaler, dtype, _class_weights(settings, found), seed=settings.seed, stopping=stopping
+    )
+    positives, negatives = 1.0, 1.0
+    if settings.is_binary and found.class_weights is not None and found.class_weights.min() > 0:
+        negatives, positives = found.class_weights
+    validation = None
+    if "validation" in channels:
+        checked = CheckedBatches(channels["validation"], settings, "validation", found.feature_dim)
+        validation = raw_rows(checked, found.feature_dim, rows)
+    # in `best` the widths that a loss speaks of mean what they say: units of the labels
+    scale = 1.0 if settings.as_aws else scaler.label_scale
+    return Problem(
+        settings,
+        found,
+        scaler,
+        make_candidates(settings, float(negatives / positives)),
+        rows,
+        _loss(settings, scale),
+        _loss(settings, 1.0),
+        validation,
+    )
+
+
+def _loss(settings: Settings, label_scale: float) -> Loss:
+    return make_loss(
+        settings.resolved_loss,
+        margin=settings.margin,
+        quantile=settings.quantile,
+        insensitivity=settings.loss_insensitivity / label_scale,
+        delta=settings.huber_delta / label_scale,
+    )
+
+
+def _class_weights(settings: Settings, found: Survey) -> NDArray[np.float64] | None:
+    """Weight of each class under `balance_multiclass_weights`: 1 / frequency, 1,000,000 for absent classes.
+
+    Source: log of a real job. Chosen for `best`: divided by the number of classes, so that the weights'
+    mean is 1 and L2 keeps its meaning; a class that is absent weighs nothing anyway.
+    """
+    if settings.predictor_type != "multiclass_classifier" or not settings.balance_multiclass_weights:
+        return None
+    assert found.class_weights is not None
+    counts = found.class_weights
+    with np.errstate(divide="ignore"):
+        weights = np.where(counts > 0, found.total_weight / counts, ABSENT_CLASS_WEIGHT)
+    return weights if settings.as_aws else np.asarray(weights / np.count_nonzero(counts))
+
+
+def data_notices(problem: Problem) -> Iterator[Notice]:
+    """Yield what a person should know about the data before training starts."""
+    found, settings = problem.survey, problem.settings
+    if found.class_weights is not None:
+        present = np.count_nonzero(found.class_weights)
+        if present == 1:
+            label = int(np.argmax(found.class_weights))
+            yield Notice(f"All training labels are {label}: the model can only learn that.", warning=True)
+        elif present < len(found.class_weights):
+            absent = np.flatnonzero(found.class_weights == 0)
+            names = ", ".join(map(str, absent[:5])) + (", ..." if len(absent) > 5 else "")
+            yield Notice(
+                f"{len(absent)} of {len(found.class_weights)} classes have no training record: {names}.",
+                warning=True,
+            )
+    if found.sorted_by_label:
+        remedy = (
+            "compatibility=aws trains in stored order; shuffle the records before training."
+            if settings.as_aws
+            else "Records are shuffled for training (in memory as a whole; a stream only in windows)."
+        )
+        yield Notice(f"The training records look sorted by label. {remedy}", warning=True)
+    constant = int(np.count_nonzero(found.moments.deviation == 0))
+    if constant:
+        yield Notice(f"{constant} of {found.feature_dim} features are constant and get weight 0.")
+    if found.rows < settings.mini_batch_size:
+        yield Notice(
+            f"There are {found.rows} records, fewer than mini_batch_size {settings.mini_batch_size}: "
+            "each epoch is one update.",
+            warning=True,
+        )
+
+
+def metrics_parameters(settings: Settings, threshold: float, class_weights: Any) -> Mapping[str, Any]:
+    """Return AWS's ``metrics_params``, the ten values that the artifact keeps; None where one has no meaning."""
+    loss, binary = settings.resolved_loss, settings.is_binary
+    classifier = not settings.is_regression
+    insensitive = loss.startswith("eps_insensitive")
+    return {
+        "quantile": settings.quantile if loss == "quantile_loss" else None,
+        "huber_delta": settings.huber_delta if loss == "huber_loss" else None,
+        "margin": settings.margin if loss == "hinge_loss" else None,
+        "loss_insensitivity": settings.loss_insensitivity if insensitive else None,
+        "eps_insensitive_loss_type": loss if insensitive else None,
+        "accuracy_top_k": settings.accuracy_top_k if classifier else None,
+        "f_beta": settings.f_beta if classifier else None,
+        "positive_example_weight_mult": settings.positive_example_weight_mult if binary else None,
+        "class_weights": None if class_weights is None else [float(w) for w in class_weights],
+        "threshold": threshold,
+    }
+
+
+def evaluation_blocks(source: TrainingRows | list[Block]) -> Iterator[Block]:
+    """Yield the records of a channel, or of a hold-out that lies in memory."""
+    yield from source if isinstance(source, list) else source.blocks()

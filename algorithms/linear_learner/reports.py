@@ -1,0 +1,134 @@
+"""What training tells while it runs and when it is done; the container prints these, nobody else knows how."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from algorithms.linear_learner.candidates import Candidates
+from algorithms.linear_learner.model import LinearLearnerModel
+from algorithms.linear_learner.scaler import Scaler
+from algorithms.linear_learner.selection import ThresholdCurve
+from algorithms.linear_learner.survey import Survey
+
+State: TypeAlias = Mapping[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Notice:
+    """A sentence for the person who reads the log; `warning` when something should be looked at."""
+
+    text: str
+    warning: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """The data are surveyed and the models laid out."""
+
+    survey: Survey
+    scaler: Scaler
+    candidates: Candidates
+    objective_name: str
+
+
+@dataclass(frozen=True, eq=False)
+class EpochReport:
+    """One epoch of all parallel models.
+
+    Attributes
+    ----------
+    epoch, records
+        Counted from 0; records trained on.
+    train_loss, validation_loss
+        Shape (num_models,), NaN for models that were dropped; the second None without a validation channel.
+    held_out_loss
+        The same on the internal hold-out, None without one.
+    criteria, value
+        What early stopping watches, and its best value over the models.
+    improved, waited
+        Whether that is progress, and for how many epochs there was none.
+    state
+        What a resumed job needs.
+    """
+
+    epoch: int
+    records: int
+    train_loss: NDArray[np.float64]
+    validation_loss: NDArray[np.float64] | None
+    held_out_loss: NDArray[np.float64] | None
+    criteria: str
+    value: float
+    improved: bool
+    waited: int
+    state: State
+
+
+@dataclass(frozen=True)
+class PolishReport:
+    """One full pass of the second-order finish."""
+
+    stage: str
+    passes: int
+    limit: int
+    loss: float
+
+
+@dataclass(frozen=True)
+class ModelRecord:
+    """One trained model as `models.csv` lists it: hyperparameters, how far it got, and its losses."""
+
+    model: int
+    stage: str
+    epochs: int
+    train_loss: float
+    selection_loss: float
+    criterion: float
+    outcome: str
+    hyperparameters: Mapping[str, float]
+
+
+Report: TypeAlias = Notice | Prepared | EpochReport | PolishReport
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """The result of a training.
+
+    Attributes
+    ----------
+    model
+        What is served.
+    weights, bias
+        The same in float64: shapes (feature_dim, outputs) and (outputs,), raw units.
+    survey, scaler
+        What the data looked like.
+    records
+        Every model that was trained.
+    winner
+        The chosen model's hyperparameters.
+    selected_on, calibrated_on
+        Names of the records that model and threshold were chosen on.
+    stop_reason
+        A sentence.
+    curve
+        Binary: the threshold curve that the threshold was read from.
+    """
+
+    model: LinearLearnerModel
+    weights: NDArray[np.float64]
+    bias: NDArray[np.float64]
+    survey: Survey
+    scaler: Scaler
+    records: tuple[ModelRecord, ...]
+    winner: ModelRecord
+    selected_on: str
+    calibrated_on: str
+    stop_reason: str
+    epochs: int
+    curve: ThresholdCurve | None
+    optimizer: str

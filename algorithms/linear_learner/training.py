@@ -1,0 +1,56 @@
+"""The front door of training: survey, plan, train in the way asked for, convert and calibrate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from algorithms.batch import Channels
+from algorithms.linear_learner.finish import Finished, finish
+from algorithms.linear_learner.problem import data_notices, prepare
+from algorithms.linear_learner.reports import Notice, Prepared, Report, State, Trained
+from algorithms.linear_learner.scoring import memory_bytes, spelled_bytes
+from algorithms.linear_learner.settings import Settings
+from algorithms.linear_learner.training_aws import train_as_aws
+from algorithms.linear_learner.training_best import train_best
+
+
+def train(
+    settings: Settings,
+    channels: Channels,
+    stopping: Callable[[], bool] = lambda: False,
+    resume: State | None = None,
+) -> Iterator[Report | Trained]:
+    """Train, yielding reports on the way; the last thing yielded is the `Trained` result.
+
+    Parameters
+    ----------
+    settings, channels
+        The request; ``train`` and perhaps ``validation``.
+    stopping
+        Asked after every mini-batch chunk and pass; once true, the best model so far is finished.
+    resume
+        The state of the last `EpochReport` of an interrupted job with the same settings and data.
+
+    Raises
+    ------
+    DataError
+        When records cannot be trained on.
+    UserError
+        When every model diverged.
+    """
+    problem = prepare(settings, channels, stopping)
+    yield Prepared(problem.survey, problem.scaler, problem.candidates, problem.loss.objective_name)
+    columns = len(problem.candidates) * settings.num_outputs
+    num_bytes = memory_bytes(problem.survey.feature_dim, columns, problem.rows.dtype().itemsize)
+    yield Notice(
+        f"Training {len(problem.candidates)} models of {problem.survey.feature_dim} features"
+        + (f" and {settings.num_outputs} classes" if settings.num_outputs > 1 else "")
+        + f" in parallel takes about {spelled_bytes(num_bytes)} of memory beside the data."
+    )
+    yield from data_notices(problem)
+    steps = train_as_aws(problem, resume) if settings.as_aws else train_best(problem, resume)
+    for step in steps:
+        if isinstance(step, Finished):
+            yield from finish(problem, step)
+        else:
+            yield step

@@ -1,0 +1,319 @@
+"""Training as well as we can: parallel models in shuffled mini-batches, losers dropped, the winner polished.
+
+docs/linear_learner.md explains it on one page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from algorithms.linear_learner.early_stopping import EarlyStopping
+from algorithms.linear_learner.finish import Finished
+from algorithms.linear_learner.hold_out import Judges, choose_judges
+from algorithms.linear_learner.optimizers import columns_of
+from algorithms.linear_learner.problem import Problem, evaluation_blocks
+from algorithms.linear_learner.refinement import Refined, refine
+from algorithms.linear_learner.reports import EpochReport, ModelRecord, Notice, Report, State
+from algorithms.linear_learner.scoring import binary_sample, choices, mean_losses
+from algorithms.linear_learner.settings import Settings
+from algorithms.linear_learner.stochastic import Ensemble, make_ensemble
+
+# Naming one of these asks for a particular first-order method, which is then left to do the whole job.
+FIRST_ORDER = (
+    "optimizer",
+    "learning_rate",
+    "momentum",
+    "beta_1",
+    "beta_2",
+    "bias_lr_mult",
+    "lr_scheduler_step",
+    "lr_scheduler_factor",
+    "lr_scheduler_minimum_lr",
+)
+# Parallel epochs before the second-order finish: 32 models, 16, 8, 4.
+LEADING_EPOCHS = 4
+# With more features than this, dense updates per mini-batch cost more than they bring.
+WIDE = 20_000
+
+
+def may_polish(settings: Settings) -> bool:
+    """Whether the job may end with second-order steps: the user asked for no particular optimizer."""
+    return not any(settings.is_set(name) for name in FIRST_ORDER)
+
+
+@dataclass
+class _History:
+    """The story of each parallel model, and the best parameters seen."""
+
+    num_models: int
+    epochs: NDArray[np.int64] = field(init=False)
+    train: NDArray[np.float64] = field(init=False)
+    judged: NDArray[np.float64] = field(init=False)
+    best_value: float = float("inf")
+    best_model: int = 0
+    best_epoch: int = 0
+    best_parameters: NDArray[np.float64] | None = None
+
+    def __post_init__(self) -> None:
+        self.epochs = np.zeros(self.num_models, np.int64)
+        self.train = np.full(self.num_models, np.nan)
+        self.judged = np.full(self.num_models, np.nan)
+
+    def update(
+        self, ensemble: Ensemble, epoch: int, losses: NDArray[np.float64], ranks: NDArray[np.float64]
+    ) -> None:
+        alive = ensemble.alive
+        self.epochs[alive] += 1
+        self.train[alive], self.judged[alive] = losses, ranks
+        winner = int(np.argmin(ranks))
+        if ranks[winner] < self.best_value:
+            self.best_value, self.best_epoch = float(ranks[winner]), epoch
+            self.best_model = int(alive[winner])
+            columns = columns_of(np.array([winner]), ensemble.outputs)
+            self.best_parameters = ensemble.parameters[:, columns].astype(np.float64)
+
+    def state(self) -> dict[str, NDArray[np.generic]]:
+        assert self.best_parameters is not None
+        numbers = np.array([self.best_value, self.best_model, self.best_epoch])
+        return {
+            "history_epochs": self.epochs.copy(),
+            "history_train": self.train.copy(),
+            "history_judged": self.judged.copy(),
+            "history_best": numbers,
+            "best_parameters": self.best_parameters,
+        }
+
+    def restore(self, state: State) -> None:
+        self.epochs, self.train = state["history_epochs"].copy(), state["history_train"].copy()
+        self.judged = state["history_judged"].copy()
+        self.best_value = float(state["history_best"][0])
+        self.best_model, self.best_epoch = int(state["history_best"][1]), int(state["history_best"][2])
+        self.best_parameters = state["best_parameters"].copy()
+
+
+def train_best(problem: Problem, resume: State | None) -> Iterator[Report | Finished]:
+    """Run the parallel epochs and the finish; the last thing yielded is the chosen model."""
+    settings = problem.settings
+    polishing = may_polish(settings)
+    judges = choose_judges(problem, folds_allowed=polishing)
+    yield Notice(f"Models are compared on {judges.name}.")
+    history = _History(len(problem.candidates))
+    stopper = EarlyStopping(settings.early_stopping_patience, settings.early_stopping_tolerance)
+    ensemble = make_ensemble(
+        settings, problem.candidates, problem.loss, problem.survey.feature_dim, problem.rows.dtype
+    )
+    first = 0
+    if resume is not None:
+        ensemble.restore(resume, problem.candidates)
+        history.restore(resume)
+        stopper.best, stopper.waited = float(resume["best"]), int(resume["waited"])
+        first = int(resume["epoch"]) + 1
+        yield Notice(f"Resumed from the checkpoint of epoch {first - 1}.")
+    limit = min(settings.epochs, LEADING_EPOCHS) if polishing else settings.epochs
+    reason = f"all {limit} epochs were done"
+    for epoch in range(first, limit):
+        if stopper.stop:
+            break
+        losses, records = ensemble.run_epoch(
+            judges.rows.minibatches(settings.mini_batch_size, epoch, judges.left_out)
+        )
+        if problem.rows.stopping():
+            reason = "the job was asked to stop"
+            if history.best_parameters is not None:
+                break
+        yield _report(problem, judges, ensemble, history, stopper, epoch, losses, records)
+        if history.best_parameters is None:
+            reason = "every model diverged"
+            break
+        if stopper.stop:
+            reason = (
+                f"the last {stopper.waited} epochs each improved by less than early_stopping_tolerance="
+                f"{stopper.tolerance:g} (early_stopping_patience={stopper.patience})"
+            )
+            break
+    yield from _end(problem, judges, history, ensemble, polishing, reason)
+
+
+def _report(
+    problem: Problem,
+    judges: Judges,
+    ensemble: Ensemble,
+    history: _History,
+    stopper: EarlyStopping,
+    epoch: int,
+    losses: NDArray[np.float64],
+    records: int,
+) -> EpochReport:
+    losses = np.where(np.isfinite(losses), losses, np.nan)
+    judged: NDArray[np.float64] | None = None
+    ranks = losses
+    count = len(problem.candidates)
+    if judges.records is not None:
+        raw = problem.raw_parameters(ensemble.parameters)
+        blocks = evaluation_blocks(judges.records)
+        judged = mean_losses(blocks, problem.raw_loss, raw, ensemble.candidates, ensemble.outputs)
+        ranks = judged
+        if problem.settings.is_binary and len(np.unique(problem.candidates.positive_example_weight)) > 1:
+            # losses under different weights of the positives do not compare
+            sample = binary_sample(evaluation_blocks(judges.records), raw, problem.settings, len(ensemble.alive))
+            ranks = -np.array([choice.value for choice in choices(sample, problem.settings)])
+    ranks = np.where(np.isfinite(ranks) & np.isfinite(losses), ranks, np.inf)
+    history.update(ensemble, epoch, losses, ranks)
+    value = float(ranks.min())
+    improved = stopper.update(value)
+    train, others = ensemble.spread(losses, count), None if judged is None else ensemble.spread(judged, count)
+    if np.isfinite(value):
+        _drop(ensemble, ranks, epoch, may_polish(problem.settings))
+    is_channel = problem.validation is not None
+    state: State = {}
+    if history.best_parameters is not None:
+        state = {
+            **ensemble.state(),
+            **history.state(),
+            "epoch": np.array(epoch),
+            "best": np.array(stopper.best),
+            "waited": np.array(stopper.waited),
+        }
+    return EpochReport(
+        epoch,
+        records,
+        train,
+        others if is_channel else None,
+        None if is_channel else others,
+        problem.loss.objective_name,
+        value,
+        improved,
+        stopper.waited,
+        state,
+    )
+
+
+def _drop(ensemble: Ensemble, ranks: NDArray[np.float64], epoch: int, polishing: bool) -> None:
+    """Go on with the better half, every epoch before a polish and every second one otherwise.
+
+    Source: Jamieson and Talwalkar (2016), successive halving. Models that diverged go at once.
+    """
+    finite = int(np.count_nonzero(np.isfinite(ranks)))
+    keep = finite
+    if polishing or epoch % 2:
+        keep = min(finite, max(-(-len(ranks) // 2), min(4, len(ranks))))
+    order = np.argsort(ranks, kind="stable")[: max(keep, 1)]
+    if len(order) < len(ranks):
+        ensemble.keep(np.sort(order))
+
+
+def _end(
+    problem: Problem,
+    judges: Judges,
+    history: _History,
+    ensemble: Ensemble,
+    polishing: bool,
+    reason: str,
+) -> Iterator[Report | Finished]:
+    records = _parallel_records(problem, history)
+    diverged = sum(record.outcome == "diverged" for record in records)
+    if diverged:
+        yield Notice(f"{diverged} of {len(records)} models diverged and were dropped.", warning=True)
+    epochs = int(history.epochs.max())
+    winner = history.best_model
+    parameters = history.best_parameters
+    if parameters is None:
+        parameters = np.full((problem.survey.feature_dim + 1, ensemble.outputs), np.nan)
+    budget = problem.settings.epochs - epochs if problem.settings.is_set("epochs") else None
+    lead = problem.candidates.take([winner])
+    can_polish = polishing and not problem.rows.stopping() and np.isfinite(parameters).all()
+    if can_polish and (budget is None or budget > 0):
+        for step in refine(problem, judges, parameters, lead, budget):
+            if isinstance(step, Refined):
+                yield _polished(problem, judges, records, step, reason, epochs)
+            else:
+                yield step
+        return
+    if judges.left_out is not None and not problem.rows.stopping() and np.isfinite(parameters).all():
+        parameters = _train_alone(problem, winner, history.best_epoch + 1)
+        yield Notice(f"Model {winner} was trained again on all records for {history.best_epoch + 1} epochs.")
+    chosen = _outcome(records[winner], "chosen")
+    records[winner] = chosen
+    yield Finished(parameters, tuple(records), chosen, judges.name, None, reason, epochs)
+
+
+def _train_alone(problem: Problem, winner: int, epochs: int) -> NDArray[np.float64]:
+    """Train one model on every record, hold-out included, as it was trained among the others."""
+    settings = problem.settings
+    single = make_ensemble(
+        settings,
+        problem.candidates.take([winner]),
+        problem.loss,
+        problem.survey.feature_dim,
+        problem.rows.dtype,
+        np.array([winner]),
+    )
+    for epoch in range(epochs):
+        single.run_epoch(problem.rows.minibatches(settings.mini_batch_size, epoch))
+    return single.parameters.astype(np.float64)
+
+
+def _parallel_records(problem: Problem, history: _History) -> list[ModelRecord]:
+    last = int(history.epochs.max())
+    records = []
+    for model in range(history.num_models):
+        finite = np.isfinite(history.train[model]) and np.isfinite(history.judged[model])
+        dropped = f"dropped after {history.epochs[model]} epochs"
+        outcome = "trained" if history.epochs[model] == last else dropped
+        records.append(
+            ModelRecord(
+                model,
+                "parallel",
+                int(history.epochs[model]),
+                float(history.train[model]),
+                float(history.judged[model]),
+                float("nan"),
+                outcome if finite else "diverged",
+                problem.candidates.describe(model),
+            )
+        )
+    return records
+
+
+def _polished(
+    problem: Problem,
+    judges: Judges,
+    records: list[ModelRecord],
+    refined: Refined,
+    reason: str,
+    epochs: int,
+) -> Finished:
+    for position in range(len(refined.candidates)):
+        records.append(
+            ModelRecord(
+                len(problem.candidates) + position,
+                "polished",
+                epochs,
+                float(refined.train_losses[position]),
+                float(refined.losses[position]),
+                float(refined.criteria[position]),
+                "chosen" if position == refined.winner else "polished",
+                refined.candidates.describe(position),
+            )
+        )
+    winner = records[len(problem.candidates) + refined.winner]
+    end = "converged" if refined.converged else "ended"
+    story = f"{reason}; then the second-order finish {end} after {refined.passes} passes"
+    return Finished(refined.parameters, tuple(records), winner, judges.name, refined.calibration, story, epochs)
+
+
+def _outcome(record: ModelRecord, outcome: str) -> ModelRecord:
+    return ModelRecord(
+        record.model,
+        record.stage,
+        record.epochs,
+        record.train_loss,
+        record.selection_loss,
+        record.criterion,
+        outcome,
+        record.hyperparameters,
+    )

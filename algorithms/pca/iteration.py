@@ -53,18 +53,18 @@ def iterate(
         Whether `again` reads records from memory, so that its passes are not passes over the channel.
     """
     basis: krylov.KrylovBasis | None = None
-    best, passes = 0.0, 1
+    best, gain, passes = 0.0, 0.0, 1
     notes: tuple[str, ...] = ()
     for multiplied in range(1, plan.max_products + 1):
-        basis, directions = krylov.extend(
-            basis, product.directions, product.finish(plan.centred), product.directions.shape[1]
-        )
+        basis, directions = krylov.extend(basis, product.directions, product.finish(plan.centred))
         captured = krylov.captured(basis, plan.num_components)
-        gain, best = captured - best, captured
+        gain, before, best = captured - best, gain, captured
         yield Progress(passes, product.count, 0, len(moments.sums), finding=_finding(captured, moments, plan))
         if stopping():
             notes = (STOPPED,)
-        if notes or multiplied == plan.max_products or not directions.size or gain <= plan.tolerance * best:
+        if notes or multiplied == plan.max_products or not directions.size:
+            break
+        if _still_missing(gain, before) <= plan.tolerance * best:
             break
         passes += not held
         product = yield from _multiply(directions, again, origin, plan, stopping, passes)
@@ -97,10 +97,20 @@ def _multiply(
     return product
 
 
+def _still_missing(gain: float, before: float) -> float:
+    """What all further passes together may add, if gains go on shrinking as they did from `before` to `gain`.
+
+    Gains of a block Krylov iteration shrink faster and faster, so this errs on the side of one pass more.
+    """
+    if not 0 < gain < before:
+        return gain if gain > 0 and before > 0 else (0.0 if before > 0 else float("inf"))
+    return gain * gain / (before - gain)
+
+
 def _finding(captured: float, moments: Moments, plan: Plan) -> str:
     total = moments.total(plan.centred)
     share = 100 * captured / total if total > 0 else 100.0
-    return f"{plan.num_components} component(s) capture at least {share:.3f} % of the variance"
+    return f"{plan.num_components} component(s) capture at least {share:.5f} % of the variance"
 
 
 def _check_same_records(count: int, expected: int, pass_number: int) -> None:

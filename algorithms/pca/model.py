@@ -8,7 +8,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from algorithms.batch import Features
+from algorithms.batch import Features, is_sparse
+from algorithms.pca.fused import MOST_FEATURES, blas_is_in_sequence, in_sequence
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,16 +48,34 @@ class PCAModel:
         """``mean @ components``, shape (num_components,); zeros without a mean."""
         if self.mean is None:
             return np.zeros(self.num_components, np.float32)
-        return np.asarray(self.mean @ self.components, np.float32)
+        mean = np.require(self.mean[None, :], np.float32, ["C", "A"])
+        return np.asarray(self._product(mean)[0])
 
     def project(self, features: Features) -> NDArray[np.float32]:
         """Project records: ``x @ v - mean @ v`` in float32, shape (n, num_components), in stored order.
 
         Two separate products, because this is the form that reproduces SageMaker's endpoints to the bit
-        (``(x - mean) @ v`` rounds differently), and because it never makes sparse records dense.
+        (``(x - mean) @ v`` rounds differently), and because it never makes sparse records dense. Dense records
+        of at most 64 features get SageMaker's bits on every CPU and in requests of every size; beyond, the
+        last bits are BLAS's, and may differ between a request of one record and one of many.
         """
-        products = features.astype(np.float32, copy=False) @ self.components
-        return np.asarray(products - self.projected_mean, np.float32)
+        if is_sparse(features):
+            return np.asarray(features.astype(np.float32, copy=False) @ self.components - self.projected_mean)
+        return self._product(np.require(features, np.float32, ["C", "A"])) - self.projected_mean
+
+    def _product(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        if self._follows_sequence:
+            return in_sequence(features, self._aligned_components)
+        return np.asarray(features @ self._aligned_components)
+
+    @cached_property
+    def _aligned_components(self) -> NDArray[np.float32]:
+        # Arrays that begin in the midst of a file's bytes may be unaligned; numpy would go round BLAS.
+        return np.require(self.components, np.float32, ["C", "A"])
+
+    @cached_property
+    def _follows_sequence(self) -> bool:
+        return self.feature_dim <= MOST_FEATURES and not blas_is_in_sequence(self._aligned_components)
 
     def reconstruct(self, projections: NDArray[np.float32]) -> NDArray[np.float32]:
         """Map projections back to records of the subspace: ``p @ v.T + mean``, shape (n, feature_dim)."""

@@ -65,7 +65,7 @@ def update(state: ScatterProduct, features: Features, precision: Precision) -> S
     row_sums, sums = state.row_sums.copy(), state.sums.copy()
     for block in blocks(features, state.origin, precision):
         projected = np.asarray(block @ state.directions)
-        state.total += block.T @ projected  # type: ignore[misc]
+        state.total[...] += block.T @ projected
         row_sums += projected.sum(axis=0, dtype=np.float64)
         sums += column_sums(block)
     return ScatterProduct(

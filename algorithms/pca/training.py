@@ -95,7 +95,7 @@ def train(
         num_components=settings.num_components,
         block_size=size,
         direct_size=max(_REGULAR_DIRECT_SIZE if regular else _DIRECT_SIZE, 4 * size),
-        tolerance=1e-8 if regular else 1e-5,
+        tolerance=1e-8 if regular else 2e-5,
         max_products=100 if regular else 16,
         centred=settings.subtract_mean,
         precision=precision,

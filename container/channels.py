@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import mmap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from io import BufferedReader
+from io import FileIO
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -56,7 +56,7 @@ class FileChannel:
     def _read(self) -> Iterator[tuple[str, Batch]]:
         for path in self.files:
             try:
-                file = path.open("rb")
+                file = path.open("rb", buffering=0)  # the reader has blocks of its own
             except OSError as error:
                 raise DataError(f"Channel {self.name!r}: {path} cannot be read: {error.strerror}.") from error
             with file:
@@ -68,7 +68,7 @@ def _sizes(files: Sequence[Path]) -> list[int]:
     return [path.stat().st_size for path in files]
 
 
-def _mapped(file: BufferedReader) -> mmap.mmap | BufferedReader:
+def _mapped(file: FileIO) -> mmap.mmap | FileIO:
     """Map a file into memory; where that cannot be done (some FastFile streams), read it as a stream."""
     try:
         return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
@@ -112,7 +112,7 @@ class PipeChannel:
         try:
             with open_pipe(path, self._stopping, self._patience) as pipe:
                 text = self._content_type.media_type == CSV
-                content = unwrap(pipe, str(path), text) if self._wrapped else pipe
+                content = unwrap(pipe, str(path), text) if self._wrapped else pipe.raw
                 for batch in read_batches(content, self._content_type, name=str(path), labels=self._labels):
                     yield str(path), batch
         except StoppedWhileWaiting:

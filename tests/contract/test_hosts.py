@@ -1,0 +1,89 @@
+"""Two hosts with replicated data: the first by name writes the model, both end together."""
+
+import signal
+import uuid
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.contract.runs import ContainerRun, docker, wait_until
+from tests.contract.trees import Tree
+
+Container = Callable[..., ContainerRun]
+pytestmark = pytest.mark.image
+
+
+@pytest.fixture
+def network(image: str) -> Iterator[str]:
+    name = f"eigenlearn-test-{uuid.uuid4().hex[:8]}"
+    docker("network", "create", "--internal", name)
+    yield name
+    docker("network", "rm", name)
+
+
+@pytest.fixture
+def hosts(network: str, container: Container, pca_tree: Tree) -> Iterator[Callable[[str], ContainerRun]]:
+    """Start hosts that share all folders but input/config and output, as SDK local mode arranges them."""
+    started: list[ContainerRun] = []
+
+    def host(name: str) -> ContainerRun:
+        own = Tree(pca_tree.root.parent / name, pca_tree.hyperparameters, pca_tree.channels, ("algo-1", "algo-2"))
+        own.write(current_host=name)
+        started.append(
+            container(
+                own,
+                f"--network={network}",
+                f"--network-alias={name}",
+                f"--volume={pca_tree.root}/input/data:/opt/ml/input/data",
+                f"--volume={pca_tree.root}/model:/opt/ml/model",
+            )
+        )
+        return started[-1]
+
+    yield host
+    for run in started:
+        run.remove()
+
+
+@pytest.mark.parametrize("order", [["algo-1", "algo-2"], ["algo-2", "algo-1"]])
+def test_only_the_first_writes_and_both_end_together(
+    hosts: Callable[[str], ContainerRun], pca_tree: Tree, order: list[str]
+) -> None:
+    pca_tree.write()
+    runs = {name: hosts(name) for name in order}
+    results = {name: run.wait() for name, run in runs.items()}
+    assert [result.code for result in results.values()] == [0, 0], results
+    assert "algo-1 trains and writes the model" in results["algo-2"].log
+    assert [name for name in pca_tree.model_files if name.startswith("model")] == ["model_algo-1"]
+    ends = [docker("inspect", "--format={{.State.FinishedAt}}", run.name) for run in runs.values()]
+    assert abs(_seconds(ends[0]) - _seconds(ends[1])) < 2
+
+
+def test_a_failure_of_the_first_is_the_failure_of_all(
+    hosts: Callable[[str], ContainerRun], pca_tree: Tree
+) -> None:
+    pca_tree.hyperparameters["num_components"] = "0"
+    pca_tree.write()
+    second, first = hosts("algo-2"), hosts("algo-1")
+    assert first.wait().code == 1
+    result = second.wait()
+    assert result.code == 1
+    assert (
+        "Host algo-1, which trains for all hosts, failed: ClientError: Hyperparameter num_components" in result.log
+    )
+
+
+def test_a_first_host_that_is_killed_fails_the_other(hosts: Callable[[str], ContainerRun], pca_tree: Tree) -> None:
+    pca_tree.channels = {"train": {"TrainingInputMode": "Pipe"}}  # whose FIFO never comes
+    pca_tree.write()
+    second, first = hosts("algo-2"), hosts("algo-1")
+    wait_until(lambda: "waits for it" in second.log_so_far() and "pipe input mode" in first.log_so_far())
+    first.signal(signal.SIGKILL)
+    result = second.wait(20)
+    assert result.code == 1
+    assert "ended without a word" in result.log
+
+
+def _seconds(stamp: str) -> float:
+    hours, minutes, seconds = stamp.partition("T")[2].rstrip("Z").split(":")
+    return int(hours) * 3600 + int(minutes) * 60 + float(seconds)

@@ -1,0 +1,139 @@
+"""Models of every kind, as files that the server reads, and servers around them: Flask's client or real gunicorn."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from flask.testing import FlaskClient
+
+from algorithms.linear_learner.model import LinearLearnerModel
+from algorithms.pca.model import PCAModel
+from formats.artifact import write_artifact
+from serve.app import create_app
+from serve.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+
+
+def make_linear(
+    feature_dim: int = 4, outputs: int = 1, kind: str = "binary_classifier", loss: str = "logistic", seed: int = 0
+) -> LinearLearnerModel:
+    rng = np.random.default_rng(seed)
+    weights = rng.normal(size=(feature_dim, outputs)).astype(np.float32)
+    return LinearLearnerModel(weights, rng.normal(size=outputs).astype(np.float32), kind, loss, 0.5)  # type: ignore[arg-type]
+
+
+def make_pca(feature_dim: int = 4, components: int = 2, seed: int = 0) -> PCAModel:
+    rng = np.random.default_rng(seed)
+    directions, _ = np.linalg.qr(rng.normal(size=(feature_dim, components)))
+    mean = rng.normal(size=feature_dim).astype(np.float32)
+    return PCAModel(np.arange(1, components + 1, dtype=np.float32), directions.astype(np.float32), mean)
+
+
+MODELS: Mapping[str, Callable[[], LinearLearnerModel | PCAModel]] = {
+    "binary": make_linear,
+    "hinge": lambda: make_linear(loss="hinge_loss"),
+    "multiclass": lambda: make_linear(outputs=3, kind="multiclass_classifier", loss="softmax_loss"),
+    "regressor": lambda: make_linear(kind="regressor", loss="squared_loss"),
+    "pca": make_pca,
+}
+
+
+def write_model(folder: Path, model: LinearLearnerModel | PCAModel, name: str = "model_algo-1") -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_bytes(write_artifact(model))
+    return folder
+
+
+@pytest.fixture
+def client_of(tmp_path: Path) -> Callable[..., FlaskClient]:
+    """Make a test client over a model's artifact file, read back as the server reads it."""
+
+    def make(model: LinearLearnerModel | PCAModel, settings: Settings | None = None) -> FlaskClient:
+        folder = write_model(tmp_path / f"model-{len(list(tmp_path.iterdir()))}", model)
+        return create_app(folder, settings=settings or Settings()).test_client()
+
+    return make
+
+
+@dataclass
+class Server:
+    process: subprocess.Popen[str]
+    url: str
+    port: int
+
+    def call(
+        self, path: str, body: bytes | None = None, method: str | None = None, **headers: str
+    ) -> tuple[int, bytes, Mapping[str, str]]:
+        """Send one request; `content_type` becomes Content-Type and so on. Refusals are returned, not raised."""
+        names = {name.replace("_", "-"): value for name, value in headers.items()}
+        request = urllib.request.Request(self.url + path, body, names, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=30) as response:
+                return response.status, response.read(), dict(response.headers)
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read(), dict(error.headers)
+
+    def workers(self) -> list[int]:
+        listed = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
+        return [int(pid) for pid in listed.split()]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def running(*arguments: str, **environment: str) -> Iterator[Server]:
+    """Run the real `serve` command in a process group of its own until the block ends."""
+    port = free_port()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "serve.server", *arguments],
+        env={**os.environ, "SAGEMAKER_BIND_TO_PORT": str(port), "PYTHONPATH": str(ROOT), **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    server = Server(process, f"http://127.0.0.1:{port}", port)
+    try:
+        wait_until_ready(server)
+        yield server
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGTERM)
+            try:
+                process.wait(40)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+        if process.stdout:
+            process.stdout.close()
+
+
+def wait_until_ready(server: Server, seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if server.process.poll() is not None:
+            output = server.process.stdout.read() if server.process.stdout else ""
+            raise AssertionError(f"serve ended with {server.process.returncode}: {output}")
+        try:
+            if server.call("/ping")[0] == 200:
+                return
+        except OSError:
+            time.sleep(0.05)
+    raise AssertionError("serve did not become ready")

@@ -1,0 +1,97 @@
+"""SageMaker's multi-model API over HTTP, with both algorithms side by side."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+
+from serve.app import create_app
+from serve.settings import Settings
+
+from .conftest import make_linear, make_pca, running, write_model
+
+
+@pytest.fixture
+def client(tmp_path: Path) -> FlaskClient:
+    write_model(tmp_path / "models" / "pca" / "model", make_pca())
+    write_model(tmp_path / "models" / "linear" / "model", make_linear())
+    return create_app(settings=Settings(base_dir=tmp_path, multi_model=True)).test_client()
+
+
+def load(client: FlaskClient, tmp_path: Path, name: str, folder: str) -> tuple[int, Mapping[str, Any]]:
+    answer = client.post("/models", json={"model_name": name, "url": str(tmp_path / "models" / folder / "model")})
+    return answer.status_code, json.loads(answer.data)
+
+
+def test_the_life_of_models(client: FlaskClient, tmp_path: Path) -> None:
+    assert client.get("/ping").status_code == 200, "ready before any model is loaded"
+    assert json.loads(client.get("/models").data) == {"models": []}
+    assert load(client, tmp_path, "p", "pca")[0] == 200
+    assert load(client, tmp_path, "l", "linear")[0] == 200
+    assert load(client, tmp_path, "l", "linear")[0] == 409
+    listed = json.loads(client.get("/models").data)["models"]
+    assert [entry["modelName"] for entry in listed] == ["l", "p"]
+    assert json.loads(client.get("/models/p").data)["modelUrl"].endswith("pca/model")
+    body = {"data": b"1,2,3,4", "content_type": "text/csv"}
+    target = {"X-Amzn-SageMaker-Target-Model": "p.tar.gz"}
+    assert b"projection" in client.post("/models/p/invoke", headers=target, **body).data  # type: ignore[arg-type]
+    assert b"predicted_label" in client.post("/models/l/invoke", **body).data  # type: ignore[arg-type]
+    assert client.delete("/models/p").status_code == 200
+    assert client.post("/models/p/invoke", **body).status_code == 404  # type: ignore[arg-type]
+    assert client.delete("/models/p").status_code == 404
+    assert client.get("/models/p").status_code == 404
+    assert client.post("/models/l/invoke", **body).status_code == 200  # type: ignore[arg-type]
+
+
+def test_pages_over_http(client: FlaskClient, tmp_path: Path) -> None:
+    for i in range(130):
+        assert load(client, tmp_path, f"m{i:03d}", "linear")[0] == 200
+    first = json.loads(client.get("/models").data)
+    second = json.loads(client.get("/models", query_string={"next_page_token": first["nextPageToken"]}).data)
+    names = [entry["modelName"] for page in (first, second) for entry in page["models"]]
+    assert names == [f"m{i:03d}" for i in range(130)]
+    assert "nextPageToken" not in second
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"{", b"[]", b"5", b'{"model_name": "a"}', b'{"url": "/etc"}', b"[" * 100_000]
+)
+def test_loads_that_say_nothing_sensible(client: FlaskClient, body: bytes) -> None:
+    answer = client.post("/models", data=body, content_type="application/json")
+    assert answer.status_code == 400
+    assert json.loads(answer.data)["error"]
+
+
+def test_a_model_outside_the_base_folder_is_not_loaded(client: FlaskClient, tmp_path: Path) -> None:
+    outside = write_model(tmp_path.parent / f"{tmp_path.name}-outside", make_pca())
+    for url in (str(outside), str(tmp_path / "models" / ".." / ".." / outside.name), "/etc"):
+        answer = client.post("/models", json={"model_name": "a", "url": url})
+        assert answer.status_code == 400
+    assert json.loads(client.get("/models").data) == {"models": []}
+
+
+@pytest.mark.slow
+def test_workers_of_the_real_server_agree(tmp_path: Path) -> None:
+    write_model(tmp_path / "models" / "a" / "model", make_pca())
+    write_model(tmp_path / "models" / "b" / "model", make_linear())
+    with running(
+        SAGEMAKER_BASE_DIR=str(tmp_path), SAGEMAKER_MULTI_MODEL="true", MODEL_SERVER_WORKERS="3"
+    ) as server:
+        for round_number in range(6):
+            folder = "ab"[round_number % 2]
+            load_body = json.dumps(
+                {"model_name": "x", "url": str(tmp_path / "models" / folder / "model")}
+            ).encode()
+            assert server.call("/models", load_body, content_type="application/json")[0] == 200
+            assert server.call("/models", load_body, content_type="application/json")[0] == 409
+            expected = b"projection" if folder == "a" else b"predicted_label"
+            for _ in range(20):  # a new connection each: whichever worker takes it
+                status, body, _ = server.call("/models/x/invoke", b"1,2,3,4", content_type="text/csv")
+                assert status == 200
+                assert expected in body
+            assert server.call("/models/x", method="DELETE")[0] == 200
+            for _ in range(10):
+                assert server.call("/models/x/invoke", b"1,2,3,4", content_type="text/csv")[0] == 404

@@ -1,0 +1,166 @@
+"""The models of a multi-model endpoint: who is loaded, agreed on by many threads and many processes."""
+
+import multiprocessing
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from algorithms.errors import UserError
+from serve.answers import Refusal
+from serve.registry import Registry
+
+from .conftest import make_linear, make_pca, write_model
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Registry:
+    return Registry(tmp_path / "list.sqlite", tmp_path, 1 << 30)
+
+
+def status(call: Callable[[], object]) -> int:
+    try:
+        call()
+    except Refusal as refusal:
+        return refusal.status
+    except UserError:
+        return 400
+    return 200
+
+
+def test_load_get_unload(registry: Registry, tmp_path: Path) -> None:
+    url = str(write_model(tmp_path / "a", make_pca()))
+    assert registry.load("a", url).name == "a"
+    assert (registry.get("a").name, registry.get("a").url) == ("a", url)
+    assert registry.model("a").algorithms == ("pca",)
+    assert status(lambda: registry.load("a", url)) == 409
+    registry.unload("a")
+    assert status(lambda: registry.get("a")) == 404
+    assert status(lambda: registry.model("a")) == 404
+    assert status(lambda: registry.unload("a")) == 404
+
+
+def test_a_name_loaded_again_from_elsewhere_is_the_new_model_everywhere(
+    registry: Registry, tmp_path: Path
+) -> None:
+    other_worker = Registry(tmp_path / "list.sqlite", tmp_path, 1 << 30)
+    registry.load("a", str(write_model(tmp_path / "a", make_pca())))
+    assert other_worker.model("a").algorithms == ("pca",)
+    registry.unload("a")
+    registry.load("a", str(write_model(tmp_path / "b", make_linear())))
+    assert other_worker.model("a").algorithms == ("linear-learner",)
+
+
+def test_what_one_worker_unloads_leaves_the_memory_of_the_others(registry: Registry, tmp_path: Path) -> None:
+    other_worker = Registry(tmp_path / "list.sqlite", tmp_path, 1 << 30)
+    registry.load("a", str(write_model(tmp_path / "a", make_pca())))
+    other_worker.model("a")
+    other_worker.forget_unlisted()
+    assert other_worker._models
+    registry.unload("a")
+    assert not registry._models
+    other_worker.forget_unlisted()
+    assert not other_worker._models
+
+
+def test_pages_list_every_model_once_in_order(registry: Registry, tmp_path: Path) -> None:
+    url = str(write_model(tmp_path / "a", make_pca()))
+    names = [f"model-{i:03d}" for i in range(25)]
+    for name in reversed(names):
+        registry.load(name, url)
+    seen, token, pages = [], "", 0
+    while token is not None:
+        entries, token = registry.page(token, size=10)
+        seen += [entry.name for entry in entries]
+        pages += 1
+    assert (seen, pages) == (names, 3)
+
+
+def test_memory_that_does_not_suffice_is_507_until_another_is_unloaded(tmp_path: Path) -> None:
+    registry = Registry(tmp_path / "list.sqlite", tmp_path, 30_000, workers=2)
+    url = str(write_model(tmp_path / "a", make_linear(1000)))
+    registry.load("first", url)
+    assert status(lambda: registry.load("second", url)) == 507
+    assert status(lambda: registry.get("second")) == 404
+    registry.unload("first")
+    assert status(lambda: registry.load("second", url)) == 200
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["/etc", "/opt/../etc/passwd", "relative/../../..", "missing", "", "a\0b", 5, None, ["a"]],
+)
+def test_urls_outside_the_root_or_of_nothing(registry: Registry, url: object) -> None:
+    assert status(lambda: registry.load("a", url)) == 400
+    assert registry.page() == ([], None)
+
+
+def test_a_link_out_of_the_root_is_refused(tmp_path: Path) -> None:
+    write_model(tmp_path / "outside", make_pca())
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / "a").symlink_to(tmp_path / "outside")
+    registry = Registry(tmp_path / "list.sqlite", root, 1 << 30)
+    assert status(lambda: registry.load("a", str(root / "a"))) == 400
+
+
+@pytest.mark.parametrize("name", ["", "x" * 2000, "a\nb", 5, None])
+def test_names_that_are_none(registry: Registry, tmp_path: Path, name: object) -> None:
+    url = str(write_model(tmp_path / "a", make_pca()))
+    assert status(lambda: registry.load(name, url)) == 400
+
+
+@pytest.mark.parametrize("name", ["../../etc/passwd", "a/b/c", "'; DROP TABLE models; --", "ü", "%2e%2e"])
+def test_names_are_only_names(registry: Registry, tmp_path: Path, name: str) -> None:
+    registry.load(name, str(write_model(tmp_path / "a", make_pca())))
+    assert registry.get(name).name == name
+    assert registry.unload(name).name == name
+
+
+def test_of_many_threads_that_load_one_name_one_wins(registry: Registry, tmp_path: Path) -> None:
+    url = str(write_model(tmp_path / "a", make_pca()))
+    barrier = threading.Barrier(16)
+
+    def load(_: int) -> int:
+        barrier.wait()
+        return status(lambda: registry.load("a", url))
+
+    with ThreadPoolExecutor(16) as pool:
+        assert sorted(pool.map(load, range(16))) == [200] + [409] * 15
+
+
+def _race(file: Path, root: Path, urls: list[str], seed: int, results: "multiprocessing.Queue[list[int]]") -> None:
+    import random
+
+    order = random.Random(seed)
+    registry = Registry(file, root, 1 << 30)
+    seen = []
+    for _ in range(150):
+        action, name = order.choice(["load", "unload", "model", "model"]), order.choice(["a", "b", "c"])
+        if action == "load":
+            seen.append(status(lambda name=name: registry.load(name, order.choice(urls))))  # type: ignore[misc]
+        elif action == "unload":
+            seen.append(-status(lambda name=name: registry.unload(name)))  # type: ignore[misc]
+        else:
+            status(lambda name=name: registry.model(name))  # type: ignore[misc]
+            registry.forget_unlisted()
+    results.put(seen)
+
+
+@pytest.mark.slow
+def test_processes_agree_on_who_loaded_and_who_unloaded(registry: Registry, tmp_path: Path) -> None:
+    urls = [str(write_model(tmp_path / name, make_linear(seed=i))) for i, name in enumerate("xyz")]
+    context = multiprocessing.get_context("fork")  # as gunicorn makes its workers
+    results: multiprocessing.Queue[list[int]] = context.Queue()
+    file = tmp_path / "list.sqlite"
+    workers = [context.Process(target=_race, args=(file, tmp_path, urls, i, results)) for i in range(3)]
+    for worker in workers:
+        worker.start()
+    outcomes = [outcome for _ in workers for outcome in results.get(timeout=60)]
+    for worker in workers:
+        worker.join(60)
+    assert set(outcomes) <= {200, 409, -200, -404}
+    listed = len(registry.page()[0])
+    assert outcomes.count(200) - outcomes.count(-200) == listed

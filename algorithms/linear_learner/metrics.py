@@ -1,0 +1,190 @@
+"""The final model's metrics on a channel: AWS's names in AWS's order, computed in one pass."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from algorithms.batch import Batch
+from algorithms.linear_learner.losses import Loss, make_loss
+from algorithms.linear_learner.model import LinearLearnerModel
+from algorithms.linear_learner.scoring import ScoreSample
+from algorithms.linear_learner.selection import threshold_curve
+from algorithms.linear_learner.settings import Settings
+
+MOST_CONFUSION_CLASSES = 100
+SAMPLED_SCORES = 20_000_000  # beyond so many records, roc_auc_score is that of an evenly spaced sample
+ROWS = 8192
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One number: AWS's name, whether less is better (``loss``) or more (``score``), the value."""
+
+    name: str
+    kind: Literal["loss", "score"]
+    value: float
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """All metrics of one channel; `confusion` has true classes in rows and predicted ones in columns."""
+
+    records: int
+    metrics: tuple[Metric, ...]
+    confusion: NDArray[np.float64] | None = None
+
+    def __getitem__(self, name: str) -> float:
+        return next(metric.value for metric in self.metrics if metric.name == name)
+
+
+def score_channel(model: LinearLearnerModel, settings: Settings, batches: Iterable[Batch]) -> Scores:
+    """Score every record once, with the parameters that will be served.
+
+    Records count by their weights. The objective includes class weights, as in training; all other
+    metrics do not. The service computes ``binary_log_loss`` of a sigmoid of the sigmoid and
+    ``binary_balanced_accuracy`` always as 0.5; here they are what their names say.
+    """
+    totals = _Totals(model, settings)
+    for batch in batches:
+        for start in range(0, len(batch), ROWS):
+            totals.update(batch.rows(start, start + ROWS))
+    return totals.scores()
+
+
+class _Totals:
+    def __init__(self, model: LinearLearnerModel, settings: Settings) -> None:
+        self.model, self.settings = model, settings
+        self.loss: Loss = make_loss(
+            settings.resolved_loss,
+            margin=settings.margin,
+            quantile=settings.quantile,
+            insensitivity=settings.loss_insensitivity,
+            delta=settings.huber_delta,
+        )
+        self.records, self.weight = 0, 0.0
+        self.sums: dict[str, float] = {}
+        classes = settings.num_outputs if settings.num_outputs > 1 else 2
+        self.hits, self.called, self.actual = np.zeros(classes), np.zeros(classes), np.zeros(classes)
+        small = not settings.is_regression and classes <= MOST_CONFUSION_CLASSES
+        self.confusion = np.zeros((classes, classes)) if small else None
+        self.sample = ScoreSample(SAMPLED_SCORES)
+
+    def update(self, batch: Batch) -> None:
+        assert batch.labels is not None
+        raw = self.model.raw_scores(batch.features)
+        labels = batch.labels.astype(np.float64)
+        weights = np.ones(len(batch)) if batch.weights is None else batch.weights.astype(np.float64)
+        self.records += len(batch)
+        self.weight += float(weights.sum())
+        exact = raw.astype(np.float64)
+        shaped = exact[:, None, :] if self.settings.num_outputs > 1 else exact
+        value = self.loss.value_and_gradient(shaped, labels[:, None])[0][:, 0]
+        self._add("objective", value * self._class_weight(labels), weights)
+        if self.settings.is_regression:
+            error = exact[:, 0] - labels
+            self._add("mse", error * error, weights)
+            self._add("absolute_loss", np.abs(error), weights)
+            return
+        predictions = self.model.predictions_from(raw)
+        assert predictions.predicted_label is not None
+        self._count(labels.astype(np.intp), predictions.predicted_label.astype(np.intp), weights)
+        if self.settings.is_binary:
+            self._add("log_loss", value, weights)
+            self.sample.update(predictions.score[:, None], batch.labels, batch.weights)
+        else:
+            self._rank(exact, labels.astype(np.intp), value, weights)
+
+    def _rank(
+        self, raw: NDArray[Any], labels: NDArray[np.intp], value: NDArray[Any], weights: NDArray[Any]
+    ) -> None:
+        own = np.take_along_axis(raw, labels[:, None], axis=1)
+        rank = (raw > own).sum(axis=1)
+        self._add("top_k", (rank < self.settings.accuracy_top_k).astype(np.float64), weights)
+        self._add("dcg", 1 / np.log2(rank + 2.0), weights)
+        self._add("log_loss", value, weights)
+
+    def _add(self, name: str, values: NDArray[Any], weights: NDArray[Any]) -> None:
+        self.sums[name] = self.sums.get(name, 0.0) + float(values @ weights)
+
+    def _class_weight(self, labels: NDArray[Any]) -> NDArray[Any] | float:
+        weights = self.model.parameters.get("class_weights")
+        if weights is not None:
+            return np.asarray(weights)[labels.astype(np.intp)]
+        multiplier = self.model.parameters.get("positive_example_weight_mult")
+        return 1.0 + labels * (multiplier - 1) if isinstance(multiplier, float) else 1.0
+
+    def _count(self, labels: NDArray[np.intp], called: NDArray[np.intp], weights: NDArray[Any]) -> None:
+        classes = len(self.hits)
+        self.hits += np.bincount(labels, weights * (labels == called), minlength=classes)
+        self.called += np.bincount(called, weights, minlength=classes)
+        self.actual += np.bincount(labels, weights, minlength=classes)
+        if self.confusion is not None:
+            cells = np.bincount(labels * classes + called, weights, minlength=classes * classes)
+            self.confusion += cells.reshape(classes, classes)
+
+    def scores(self) -> Scores:
+        means = {name: total / max(self.weight, 1e-300) for name, total in self.sums.items()}
+        return Scores(self.records, tuple(self._metrics(means)), self.confusion)
+
+    def _metrics(self, means: dict[str, float]) -> Iterator[Metric]:
+        yield Metric(self.loss.objective_name, "loss", means.get("objective", 0.0))
+        if self.settings.is_regression:
+            yield Metric("mse", "loss", means.get("mse", 0.0))
+            yield Metric("absolute_loss", "loss", means.get("absolute_loss", 0.0))
+            yield Metric("rmse", "loss", means.get("mse", 0.0) ** 0.5)
+        elif self.settings.is_binary:
+            yield from self._binary(means)
+        else:
+            yield from self._multiclass(means)
+
+    def _binary(self, means: dict[str, float]) -> Iterator[Metric]:
+        beta = self.settings.f_beta
+        precision, recall = _ratio(self.hits[1], self.called[1]), _ratio(self.hits[1], self.actual[1])
+        yield Metric("binary_classification_accuracy", "score", _ratio(self.hits.sum(), self.weight))
+        yield Metric(f"binary_f_{beta:.3f}", "score", _f_score(precision, recall, beta))
+        yield Metric("precision", "score", precision)
+        yield Metric("recall", "score", recall)
+        scores, labels, weights = self.sample.arrays()
+        yield Metric("roc_auc_score", "score", threshold_curve(scores[:, 0], labels, weights).roc_auc)
+        present = self.actual > 0
+        yield Metric(
+            "binary_balanced_accuracy", "score", float(np.mean(self.hits[present] / self.actual[present]))
+        )
+        if self.settings.resolved_loss == "logistic":  # a hinge score is no probability
+            yield Metric("binary_log_loss", "score", means["log_loss"])
+
+    def _multiclass(self, means: dict[str, float]) -> Iterator[Metric]:
+        beta = self.settings.f_beta
+        occurs = (self.actual > 0) | (self.called > 0)
+        recalls = self.hits[occurs] / np.maximum(self.actual[occurs], 1e-300)
+        precisions = self.hits[occurs] / np.maximum(self.called[occurs], 1e-300)
+        f_scores = [_f_score(p, r, beta) for p, r in zip(precisions, recalls, strict=True)]
+        present = self.actual > 0
+        yield Metric("multiclass_accuracy", "score", _ratio(self.hits.sum(), self.weight))
+        yield Metric(f"multiclass_top_k_accuracy_{self.settings.accuracy_top_k}", "score", means["top_k"])
+        yield Metric("dcg", "score", means["dcg"])
+        yield Metric("macro_recall", "score", float(np.mean(recalls)))
+        yield Metric("macro_precision", "score", float(np.mean(precisions)))
+        yield Metric(f"macro_f_{beta:.3f}", "score", float(np.mean(f_scores)))
+        yield Metric(
+            "multiclass_balanced_accuracy", "score", float(np.mean(self.hits[present] / self.actual[present]))
+        )
+        yield Metric("multiclass_log_loss", "score", means["log_loss"])
+
+
+def with_weight(model: LinearLearnerModel, weight: float) -> LinearLearnerModel:
+    """Return the model with the weight of positives that it was really trained with, for its objective."""
+    return replace(model, parameters={**model.parameters, "positive_example_weight_mult": weight})
+
+
+def _ratio(part: float, whole: float) -> float:
+    return float(part / whole) if whole > 0 else 0.0
+
+
+def _f_score(precision: float, recall: float, beta: float) -> float:
+    return _ratio((1 + beta**2) * precision * recall, beta**2 * precision + recall)

@@ -4,37 +4,30 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
-from typing import Any, BinaryIO, Final, NamedTuple
+from typing import Any, BinaryIO, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from algorithms.batch import is_sparse
-from formats.dense_layout import find_layout
-from formats.framing import HEADER_BYTES, MAGIC_BYTES
+from formats.dense_layout import DenseLayout, find_layout
+from formats.framing import HEADER_BYTES
 from formats.record import KEY
-from formats.spans import positions
-from formats.varints import encode_varints, varint_sizes
+from formats.record_encoding import (
+    FEATURES,
+    FLOAT32,
+    LABEL,
+    Entry,
+    encode,
+    entry_sizes,
+    kind_of,
+    pack,
+    pack_varints,
+)
 
-_FLOAT32, _FLOAT64, _INT32 = 2, 3, 7  # field numbers of the tensors in `Value`
-_FEATURES, _LABEL = 1, 2  # of the maps in `Record`
-_BLOCK_BYTES: Final = 16 << 20  # of values encoded at once
-
-
-class Packed(NamedTuple):
-    """One packed field of each of n records: their bytes end to end, and how many each has."""
-
-    data: NDArray[np.uint8]
-    sizes: NDArray[np.int64]
-
-
-class Entry(NamedTuple):
-    """One map entry of each of n records: a name and a tensor."""
-
-    field: int
-    name: bytes
-    kind: int
-    parts: tuple[Packed, ...]  # values, keys, shape
+_BLOCK_BYTES: Final = 2 << 20  # of values encoded at once: they stay in the cache until they are written
+_TILE_ROWS: Final = 16
+_TILE_COLUMNS: Final = 512
 
 
 def write_recordio(features: Any, labels: Any = None) -> bytes:
@@ -70,12 +63,12 @@ def write_recordio_to(file: BinaryIO, features: Any, labels: Any = None) -> None
     if sparse:
         matrix = matrix.tocsr()
     values = matrix.data if sparse else matrix
-    row_bytes = max(1, values.nbytes // max(1, matrix.shape[0]))
-    step = max(1, _BLOCK_BYTES // row_bytes)
+    step = max(_TILE_ROWS, _BLOCK_BYTES * matrix.shape[0] // max(1, values.nbytes))
+    same_size = not sparse and values.dtype.kind == "f" and (targets is None or targets.dtype.kind == "f")
+    encode_rows = _LikeFrames(step).encode if same_size else _encode_sparse if sparse else _encode_dense
     for start in range(0, matrix.shape[0], step):
-        rows = matrix[start : start + step]
-        some = None if targets is None else targets[start : start + step]
-        file.write(_sparse_block(rows, some) if sparse else _dense_block(rows, some))
+        some = None if targets is None else _writable(targets[start : start + step])[:, np.newaxis]
+        file.write(encode_rows(matrix[start : start + step], some).data)
 
 
 def write_label_records(columns: Mapping[str, NDArray[Any]]) -> bytes:
@@ -91,53 +84,76 @@ def write_label_records(columns: Mapping[str, NDArray[Any]]) -> bytes:
     rows = len(next(iter(matrices.values())))
     if not rows:
         return b""
-    template = _encode(
-        [Entry(_LABEL, name.encode(), _FLOAT32, (_fixed(matrix[:1]),)) for name, matrix in matrices.items()], 1
+    template = encode(
+        [Entry(LABEL, name.encode(), FLOAT32, (pack(matrix[:1]),)) for name, matrix in matrices.items()], 1
     )
     frames = np.tile(template, (rows, 1))
     place = HEADER_BYTES
     for name, matrix in matrices.items():
         size = 4 * matrix.shape[1]
-        place += _entry_sizes(Entry(_LABEL, name.encode(), _FLOAT32, (_fixed(matrix[:1]),)))[0].item()
+        place += entry_sizes(Entry(LABEL, name.encode(), FLOAT32, (pack(matrix[:1]),)))[0].item()
         frames[:, place - size : place] = matrix.view(np.uint8)
     return frames.tobytes()
 
 
-def _dense_block(rows: NDArray[Any], labels: NDArray[Any] | None) -> bytes:
+class _LikeFrames:
+    """Dense floating-point records: all frames have the first one's layout, and one block of memory serves all.
+
+    Parameters
+    ----------
+    most
+        Most records that are encoded at once.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._layout: DenseLayout | None = None
+        self._frames = np.zeros((0, 0), np.uint8)
+
+    def encode(self, rows: NDArray[Any], labels: NDArray[Any] | None) -> NDArray[np.uint8]:
+        """Return frames that are valid until the next call."""
+        rows = _writable(rows)
+        if self._layout is None:
+            template = _encode_dense(rows[:1], None if labels is None else labels[:1])
+            self._layout = find_layout(template)
+            self._frames = np.tile(template, (min(self._most, len(rows)), 1))
+        assert self._layout is not None
+        frames = self._frames[: len(rows)]
+        self._fill(frames, self._layout.features.start, rows)
+        if labels is not None and self._layout.label is not None:
+            self._fill(frames, self._layout.label.start, labels)
+        return frames.reshape(-1)
+
+    @staticmethod
+    def _fill(frames: NDArray[np.uint8], start: int, values: NDArray[Any]) -> None:
+        strides = (frames.strides[0], values.dtype.itemsize)
+        target = np.ndarray(values.shape, values.dtype, frames, start, strides)
+        # A transposed array is copied in tiles, so that each cache line of it is fetched once.
+        tile = values.shape[1] if values.strides[0] >= values.strides[1] else _TILE_COLUMNS
+        for column in range(0, values.shape[1], tile):
+            target[:, column : column + tile] = values[:, column : column + tile]
+
+
+def _encode_dense(rows: NDArray[Any], labels: NDArray[Any] | None) -> NDArray[np.uint8]:
     rows = _writable(rows)
-    entries = [Entry(_FEATURES, KEY.encode(), _kind(rows), (_pack(rows),))] if rows.dtype.kind == "i" else []
-    labels = None if labels is None else _writable(labels)[:, np.newaxis]
-    if entries or (labels is not None and labels.dtype.kind == "i"):
-        entries = entries or [Entry(_FEATURES, KEY.encode(), _kind(rows), (_pack(rows),))]
-        return _encode(_with_label(entries, labels), len(rows)).tobytes()
-    # All frames have the first one's layout.
-    first = [Entry(_FEATURES, KEY.encode(), _kind(rows), (_pack(rows[:1]),))]
-    template = _encode(_with_label(first, None if labels is None else labels[:1]), 1)
-    layout = find_layout(template)
-    assert layout is not None
-    frames = np.tile(template, (len(rows), 1))
-    frames[:, layout.features.start : layout.features.stop] = np.ascontiguousarray(rows).view(np.uint8)
-    if labels is not None and layout.label is not None:
-        frames[:, layout.label.start : layout.label.stop] = np.ascontiguousarray(labels).view(np.uint8)
-    return frames.tobytes()
+    entry = Entry(FEATURES, KEY.encode(), kind_of(rows), (pack(rows),))
+    return encode(_with_label([entry], labels), len(rows))
 
 
-def _sparse_block(rows: Any, labels: NDArray[Any] | None) -> bytes:
+def _encode_sparse(rows: Any, labels: NDArray[Any] | None) -> NDArray[np.uint8]:
     count, width = rows.shape
     nonzero = np.diff(rows.indptr).astype(np.int64)
     values = _writable(rows.data)
-    packed = _pack(values, nonzero)
-    keys = _varints(rows.indices.astype(np.uint64), nonzero)
-    shape = _varints(np.full(count, width, np.uint64), np.ones(count, np.int64))
-    entry = Entry(_FEATURES, KEY.encode(), _kind(values), (packed, keys, shape))
-    column = None if labels is None else _writable(labels)[:, np.newaxis]
-    return _encode(_with_label([entry], column), count).tobytes()
+    keys = pack_varints(rows.indices.astype(np.uint64), nonzero)
+    shape = pack_varints(np.full(count, width, np.uint64), np.ones(count, np.int64))
+    entry = Entry(FEATURES, KEY.encode(), kind_of(values), (pack(values, nonzero), keys, shape))
+    return encode(_with_label([entry], labels), count)
 
 
 def _with_label(entries: list[Entry], labels: NDArray[Any] | None) -> list[Entry]:
     if labels is None:
         return entries
-    return [*entries, Entry(_LABEL, KEY.encode(), _kind(labels), (_pack(labels),))]
+    return [*entries, Entry(LABEL, KEY.encode(), kind_of(labels), (pack(labels),))]
 
 
 def _writable(values: NDArray[Any]) -> NDArray[Any]:
@@ -150,114 +166,3 @@ def _writable(values: NDArray[Any]) -> NDArray[Any]:
     if values.size and (int(values.min()) < -(2**31) or int(values.max()) >= 2**31):
         raise ValueError("integers beyond 32 bits cannot be written; convert them to float64")
     return values.astype(np.int64, copy=False)
-
-
-def _kind(values: NDArray[Any]) -> int:
-    return _INT32 if values.dtype.kind == "i" else _FLOAT32 if values.dtype.itemsize == 4 else _FLOAT64
-
-
-def _pack(values: NDArray[Any], counts: NDArray[np.int64] | None = None) -> Packed:
-    """Pack a matrix's rows, or a flat array's pieces of `counts` values each."""
-    if counts is None:
-        counts = np.full(len(values), values.shape[1], np.int64)
-    if values.dtype.kind == "i":
-        return _varints(values.ravel().view(np.uint64), counts)
-    return Packed(np.ascontiguousarray(values).reshape(-1).view(np.uint8), counts * values.dtype.itemsize)
-
-
-def _fixed(matrix: NDArray[Any]) -> Packed:
-    return _pack(matrix)
-
-
-def _varints(values: NDArray[np.uint64], counts: NDArray[np.int64]) -> Packed:
-    sizes = varint_sizes(values)
-    stops = np.cumsum(sizes)
-    data = np.empty(int(sizes.sum()), np.uint8)
-    encode_varints(values, sizes, data, stops - sizes)
-    upto = np.concatenate([[0], stops])[np.cumsum(counts)]
-    return Packed(data, np.diff(upto, prepend=0))
-
-
-def _tensor_sizes(entry: Entry) -> NDArray[np.int64]:
-    total = np.zeros(entry.parts[0].sizes.shape, np.int64)
-    for part in entry.parts:
-        total += np.where(part.sizes > 0, 1 + _length_bytes(part.sizes) + part.sizes, 0)
-    return total
-
-
-def _value_sizes(entry: Entry) -> NDArray[np.int64]:
-    tensor = _tensor_sizes(entry)
-    return 1 + _length_bytes(tensor) + tensor
-
-
-def _content_sizes(entry: Entry) -> NDArray[np.int64]:
-    value = _value_sizes(entry)
-    return 2 + len(entry.name) + 1 + _length_bytes(value) + value
-
-
-def _entry_sizes(entry: Entry) -> NDArray[np.int64]:
-    content = _content_sizes(entry)
-    return 1 + _length_bytes(content) + content
-
-
-def _length_bytes(sizes: NDArray[np.int64]) -> NDArray[np.int64]:
-    return varint_sizes(sizes.astype(np.uint64))
-
-
-def _encode(entries: list[Entry], count: int) -> NDArray[np.uint8]:
-    """Write records of the given entries, framed."""
-    lengths = np.sum([_entry_sizes(entry) for entry in entries], axis=0)
-    frames = HEADER_BYTES + ((lengths + 3) & ~3)
-    stops = np.cumsum(frames)
-    writer = _Writer(np.zeros(int(stops[-1]), np.uint8), stops - frames)
-    writer.constant(MAGIC_BYTES)
-    writer.word(lengths)
-    for entry in entries:
-        writer.tag(entry.field, _content_sizes(entry))
-        writer.constant(bytes([0x0A, len(entry.name)]) + entry.name)
-        writer.tag(2, _value_sizes(entry))
-        writer.tag(entry.kind, _tensor_sizes(entry))
-        for number, part in enumerate(entry.parts, start=1):
-            writer.packed(number, part)
-    return writer.out
-
-
-class _Writer:
-    """Writes the next bytes of n records at once, each at a cursor of its own."""
-
-    def __init__(self, out: NDArray[np.uint8], cursor: NDArray[np.int64]) -> None:
-        self.out = out
-        self._cursor = cursor
-
-    def constant(self, text: bytes) -> None:
-        for place, byte in enumerate(text):
-            self.out[self._cursor + place] = byte
-        self._cursor = self._cursor + len(text)
-
-    def word(self, values: NDArray[np.int64]) -> None:
-        for shift in (0, 8, 16, 24):
-            self.out[self._cursor + shift // 8] = (values >> shift) & 0xFF
-        self._cursor = self._cursor + 4
-
-    def tag(self, field: int, lengths: NDArray[np.int64]) -> None:
-        """Write the tag of a length-delimited field and its length."""
-        self.constant(bytes([field << 3 | 2]))
-        self._varints(lengths)
-
-    def packed(self, field: int, part: Packed) -> None:
-        """Write a packed field; of records where it is empty, nothing."""
-        there = np.flatnonzero(part.sizes)
-        everywhere = self._cursor
-        self._cursor = everywhere[there]
-        sizes = part.sizes[there]
-        if sizes.size:
-            self.tag(field, sizes)
-            self.out[positions(self._cursor, sizes)] = part.data
-            everywhere[there] = self._cursor + sizes
-        self._cursor = everywhere
-
-    def _varints(self, values: NDArray[np.int64]) -> None:
-        unsigned = values.astype(np.uint64)
-        sizes = varint_sizes(unsigned)
-        encode_varints(unsigned, sizes, self.out, self._cursor)
-        self._cursor = self._cursor + sizes

@@ -69,13 +69,15 @@ class RecordIOReader:
 
     def _next(self, data: NDArray[np.uint8], last: bool) -> tuple[Block | None, int, int]:
         """Decode some records at the front: the block, its bytes, its records."""
-        for layout in (self._layout, find_layout(data)):
-            if layout is not None:
-                block, count = layout.read(data)
-                if block is not None and (count >= _FEW_RECORDS or count * layout.frame_bytes == data.size):
-                    self._layout = layout
-                    return block, count * layout.frame_bytes, count
-        self._layout = None
+        layout = self._layout or find_layout(data)
+        while layout is not None:
+            block, count = layout.read(data)
+            size = count * layout.frame_bytes
+            if block is not None and (count >= _FEW_RECORDS or data.size - size < layout.frame_bytes):
+                self._layout = layout
+                return block, size, count
+            known, self._layout = self._layout, None
+            layout = find_layout(data) if known else None
         return self._in_lockstep(data, last)
 
     def _in_lockstep(self, data: NDArray[np.uint8], last: bool) -> tuple[Block | None, int, int]:

@@ -54,7 +54,11 @@ class Followers:
 
 
 def wait_for_first(
-    first: str, stopping: Callable[[], bool], port: int = PORT, patience: float = PATIENCE_SECONDS
+    first: str,
+    stopping: Callable[[], bool],
+    port: int = PORT,
+    patience: float = PATIENCE_SECONDS,
+    say: Callable[[str], None] = lambda text: None,
 ) -> None:
     """Wait until the first host has written the model.
 
@@ -66,6 +70,8 @@ def wait_for_first(
         Ends the wait without an error.
     patience
         Seconds until the first host must be reachable. The wait for its end has no limit.
+    say
+        Told once the first host was reached.
 
     Raises
     ------
@@ -75,9 +81,10 @@ def wait_for_first(
     connection = _connect(first, stopping, port, patience)
     if connection is None:
         return
+    say(f"Connected to {first}.")
     heard = b""
     with connection:
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        _notice_death(connection)
         connection.settimeout(_POLL_SECONDS)
         while not stopping():
             try:
@@ -93,6 +100,14 @@ def wait_for_first(
                 return
             reason = heard.decode(errors="replace") or "it ended without a word (killed, or out of memory)"
             raise FirstHostFailed(f"Host {first}, which trains for all hosts, failed: {reason}")
+
+
+def _notice_death(connection: socket.socket) -> None:
+    """Fail reads half a minute after the other machine vanished; by default Linux would wait for two hours."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in (("TCP_KEEPIDLE", 10), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 4)):
+        if hasattr(socket, name):  # macOS calls the first one differently
+            connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 def _connect(first: str, stopping: Callable[[], bool], port: int, patience: float) -> socket.socket | None:

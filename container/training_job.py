@@ -71,7 +71,7 @@ def _follow(hosts: Hosts, log: JobLog, stopping: Stopping) -> int:
         f"The data are replicated, so {hosts.first} trains and writes the model; this host ({hosts.current}) "
         "waits for it."
     )
-    wait_for_first(hosts.first, stopping)
+    wait_for_first(hosts.first, stopping, say=log.info)
     log.info(f"{hosts.first} is done.")
     return 0
 

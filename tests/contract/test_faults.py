@@ -76,10 +76,10 @@ def test_a_corrupt_record_in_the_middle(start: Start, pca_tree: Tree, rng: np.ra
     assert "record 20" in str(pca_tree.failure)
 
 
-def test_features_that_are_not_as_many_as_promised(start: Start, pca_tree: Tree) -> None:
-    pca_tree.hyperparameters["feature_dim"] = "7"
-    assert_failed(pca_tree, start(pca_tree.write()).wait(), "ClientError: ")
-    assert "feature_dim" in str(pca_tree.failure)
+def test_files_whose_records_differ_in_length(start: Start, pca_tree: Tree) -> None:
+    pca_tree.put("train", "matrix_1.pbr", write_recordio(np.ones((3, 7), np.float32)))
+    assert_failed(pca_tree, start(pca_tree.write()).wait(), "ClientError: Channel 'train': ")
+    assert "matrix_1.pbr has 7 features, but" in str(pca_tree.failure)
 
 
 def test_labels_that_are_missing(start: Start, linear_tree: Tree, rng: np.random.Generator) -> None:

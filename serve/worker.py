@@ -1,8 +1,8 @@
-"""Gunicorn's ASGI worker, which also hangs up on connections that ask nothing.
+"""Gunicorn's ASGI worker, ready for bursts, and rid of connections that ask nothing.
 
-Two things the stock worker (gunicorn 27) leaves open: a client that connects and never completes a request's
-headers keeps its connection for ever, and on SIGTERM the worker waits for idle connections as long as for
-requests under way -- 25 of the 30 seconds that SageMaker grants.
+Three things the stock worker (gunicorn 27) leaves open. Its queue of new connections is asyncio's 100. A client
+that connects and never completes a request's headers keeps its connection for ever. And on SIGTERM it waits for
+idle connections as long as for requests under way: 25 of the 30 seconds that SageMaker grants.
 """
 
 from __future__ import annotations
@@ -43,6 +43,19 @@ class Worker(gasgi.ASGIWorker):  # type: ignore[misc]
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
         self.connections: set[Connection] = set()
+        self._backlog_restored = False
+
+    def notify(self) -> None:
+        """Show a sign of life; the first time, after asyncio has begun to listen, lengthen its queue again.
+
+        asyncio's servers listen with a backlog of 100: of a burst of clients the rest would wait a second for
+        their SYN to be sent again, and SageMaker wants a connection accepted within 250 ms.
+        """
+        super().notify()
+        if not self._backlog_restored:
+            self._backlog_restored = True
+            for listener in self.sockets:
+                listener.sock.listen(self.cfg.backlog)
 
     def handle_exit_signal(self) -> None:
         """Stop gracefully: requests under way are answered, idle connections are closed now."""

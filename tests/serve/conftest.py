@@ -1,10 +1,11 @@
-"""Models of every kind, as files that the server reads, and servers around them: Flask's client or real gunicorn."""
+"""Models of every kind, as files the server reads, and servers around them: Flask's client or real gunicorn."""
 
 import os
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -12,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import pytest
@@ -69,9 +71,15 @@ def client_of(tmp_path: Path) -> Callable[..., FlaskClient]:
 
 @dataclass
 class Server:
-    process: subprocess.Popen[str]
+    process: subprocess.Popen[bytes]
     url: str
     port: int
+    output: IO[bytes]  # a file: a pipe that nobody reads would stop the server once it is full
+
+    def log(self) -> str:
+        """Everything the server has written."""
+        self.output.seek(0)
+        return self.output.read().decode()
 
     def call(
         self, path: str, body: bytes | None = None, method: str | None = None, **headers: str
@@ -101,15 +109,15 @@ def free_port() -> int:
 def running(*arguments: str, **environment: str) -> Iterator[Server]:
     """Run the real `serve` command in a process group of its own until the block ends."""
     port = free_port()
+    output = tempfile.TemporaryFile()  # noqa: SIM115 -- closed below, after the server has ended
     process = subprocess.Popen(
         [sys.executable, "-m", "serve.server", *arguments],
         env={**os.environ, "SAGEMAKER_BIND_TO_PORT": str(port), "PYTHONPATH": str(ROOT), **environment},
-        stdout=subprocess.PIPE,
+        stdout=output,
         stderr=subprocess.STDOUT,
-        text=True,
         start_new_session=True,
     )
-    server = Server(process, f"http://127.0.0.1:{port}", port)
+    server = Server(process, f"http://127.0.0.1:{port}", port, output)
     try:
         wait_until_ready(server)
         yield server
@@ -121,16 +129,14 @@ def running(*arguments: str, **environment: str) -> Iterator[Server]:
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
-        if process.stdout:
-            process.stdout.close()
+        output.close()
 
 
 def wait_until_ready(server: Server, seconds: float = 30) -> None:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if server.process.poll() is not None:
-            output = server.process.stdout.read() if server.process.stdout else ""
-            raise AssertionError(f"serve ended with {server.process.returncode}: {output}")
+            raise AssertionError(f"serve ended with {server.process.returncode}: {server.log()}")
         try:
             if server.call("/ping")[0] == 200:
                 return

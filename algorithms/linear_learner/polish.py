@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from algorithms.linear_learner.curvature import Curvature, estimate_curvature
 from algorithms.linear_learner.losses import Floats, softened
 from algorithms.linear_learner.objective import Evaluation, Objective
 
@@ -32,10 +33,15 @@ class Polished:
     evaluation: Evaluation
     passes: int
     converged: NDArray[np.bool_]
+    curvature: Curvature | None
 
 
 def polish(
-    objective: Objective, parameters: NDArray[np.float64], passes: int, tolerance: float
+    objective: Objective,
+    parameters: NDArray[np.float64],
+    passes: int,
+    tolerance: float,
+    curvature: Curvature | None = None,
 ) -> Iterator[Polished]:
     """Descend from `parameters`, yielding the state after every pass; at most `passes` of them.
 
@@ -44,6 +50,8 @@ def polish(
     tolerance
         A model has converged when no entry of its gradient is larger than this, relative to the scale of
         its loss where that is above 1.
+    curvature
+        An estimate of the Hessian, where there already is one.
 
     Notes
     -----
@@ -53,17 +61,15 @@ def polish(
     used = 0
     evaluation = objective.evaluate(parameters)
     if softened(objective.loss, 1.0) == objective.loss:
-        for state in _descend(objective, parameters, evaluation, passes - 1, tolerance, 0.0):
-            yield Polished(state.parameters, state.evaluation, state.passes + 1, state.converged)
+        yield from _descend(objective, parameters, evaluation, passes, tolerance, 0.0, curvature)
         return
     for width in SMOOTHING:
         scale = float(np.nanmedian(evaluation.loss)) or 1.0
         allowed = (passes - used) if width == SMOOTHING[-1] else (passes - used) // 2
-        for state in _descend(objective, parameters, None, allowed, tolerance, width * scale):
-            yield Polished(state.parameters, state.evaluation, used + state.passes, state.converged)
+        for state in _descend(objective, parameters, None, allowed, tolerance, width * scale, None):
+            yield replace(state, passes=used + state.passes)
             parameters, evaluation = state.parameters, state.evaluation
-            last = state.passes
-        used += last
+        used += state.passes
 
 
 def _descend(
@@ -73,27 +79,34 @@ def _descend(
     passes: int,
     tolerance: float,
     width: float,
+    curvature: Curvature | None,
 ) -> Iterator[Polished]:
     loss = softened(objective.loss, width) if width else objective.loss
     shape = (len(start), len(objective.candidates), objective.outputs)
-    state = _State(objective, shape, tolerance)
+    if curvature is None:
+        curvature = estimate_curvature(objective, start[:, : objective.outputs], loss)
+    state = _State(objective, shape, tolerance, curvature)
     current = evaluation or objective.evaluate(start, loss)
     state.begin(start.reshape(shape), current)
-    yield Polished(state.point.reshape(start.shape), current, 1 if evaluation is None else 0, state.done)
-    for done in range(1 if evaluation is None else 0, passes):
+    yield Polished(state.point.reshape(start.shape), current, 1, state.done, curvature)
+    for done in range(1, passes):
         if state.done.all() or objective.rows.stopping():
             return
         trial = state.propose()
         found = objective.evaluate(trial.reshape(start.shape), loss)
         accepted = state.judge(trial, found)
         current = _merged(current, found, accepted, objective.outputs)
-        yield Polished(state.point.reshape(start.shape), current, done + 1, state.done)
+        yield Polished(state.point.reshape(start.shape), current, done + 1, state.done, curvature)
 
 
 class _State:
     """Where each model stands, its pairs, and the step it tries next. Arrays are (rows, models, outputs)."""
 
-    def __init__(self, objective: Objective, shape: tuple[int, int, int], tolerance: float) -> None:
+    def __init__(
+        self, objective: Objective, shape: tuple[int, int, int], tolerance: float, curvature: Curvature | None
+    ) -> None:
+        self.curvature = curvature
+        self.wd = objective.candidates.wd
         self.l1 = objective.candidates.l1[None, :, None]
         self.has_l1 = bool(objective.candidates.l1.any())
         self.shape = shape
@@ -113,7 +126,7 @@ class _State:
         norm = np.sqrt(_dot(slope, slope))
         self.length = np.ones(self.shape[1])
         self.scale = 1 / np.maximum(norm, 1.0)
-        self.direction = -slope * self.scale[None, :, None]
+        self.direction = -self._newton(slope)
         self.slope = slope
         self.done = self._converged(slope)
 
@@ -170,7 +183,7 @@ class _State:
             factor = inverse * _dot(step, vector)
             vector -= factor[None, :, None] * change
             factors.append(factor)
-        vector *= self.scale[None, :, None]
+        vector = self._newton(vector)
         for (step, change, inverse), factor in zip(self.pairs, reversed(factors), strict=True):
             vector += (factor - inverse * _dot(change, vector))[None, :, None] * step
         if self.has_l1:
@@ -178,6 +191,12 @@ class _State:
         uphill = _dot(vector, self.slope) <= 0
         vector = np.where(uphill[None, :, None], self.slope * self.scale[None, :, None], vector)
         return np.negative(vector)
+
+    def _newton(self, vector: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Apply the first guess of the inverse Hessian: the estimated curvature, or a multiple of the identity."""
+        if self.curvature is not None:
+            return self.curvature.solve(vector, self.wd)
+        return vector * self.scale[None, :, None]
 
     def _pseudo_gradient(self) -> NDArray[np.float64]:
         """Return the steepest one-sided derivative of the objective with its L1 part."""

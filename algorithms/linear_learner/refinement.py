@@ -76,7 +76,7 @@ def refine(
     passes, converged = state.passes, bool(state.converged[winner * len(folds)])
     refit_budget = None if budget is None else budget - passes
     if not problem.rows.stopping() and (refit_budget is None or refit_budget > 0) and not alone:
-        for step in _refit(problem, judges, parameters, path.take([winner]), refit_budget):
+        for step in _refit(problem, judges, parameters, path.take([winner]), refit_budget, state):
             yield PolishReport("refit", step.passes, REFIT_PASSES, float(step.evaluation.loss[0]))
         parameters, converged = step.parameters, bool(step.converged[0])
         passes += step.passes
@@ -85,12 +85,19 @@ def refine(
 
 
 def _refit(
-    problem: Problem, judges: Judges, parameters: Floats, winner: Candidates, budget: int | None
+    problem: Problem,
+    judges: Judges,
+    parameters: Floats,
+    winner: Candidates,
+    budget: int | None,
+    state: Polished,
 ) -> Iterator[Polished]:
     objective = _objective(problem, judges, winner, np.array([-1]))
     limit = REFIT_PASSES * (5 if objective.rows.dtype is np.float64 else 1)
     limit = limit if budget is None else min(limit, budget)
-    return polish(objective, parameters.astype(np.float64), limit, TOLERANCE[objective.rows.dtype])
+    return polish(
+        objective, parameters.astype(np.float64), limit, TOLERANCE[objective.rows.dtype], state.curvature
+    )
 
 
 def _objective(problem: Problem, judges: Judges, candidates: Candidates, left_out: NDArray[np.int64]) -> Objective:

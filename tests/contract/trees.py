@@ -17,7 +17,7 @@ LINEAR_HYPERPARAMETERS = {
     "feature_dim": "6",
     "predictor_type": "binary_classifier",
     "mini_batch_size": "50",
-    "epochs": "4",
+    "epochs": "15",
 }
 
 

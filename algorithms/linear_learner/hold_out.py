@@ -13,7 +13,8 @@ from algorithms.linear_learner.problem import Problem
 from algorithms.linear_learner.rows import Block, TrainingRows, fold_of
 
 FEWEST_ROWS = 60  # below this, no record can be spared
-CROSS_VALIDATED_ROWS = 5000  # below this, every record takes its turn in one of five folds
+SMALL_ROWS = 5000  # below this, no hold-out of the mini-batches is worth its name; five folds judge the finish
+CROSS_VALIDATED_ROWS = 200_000  # below this, every record takes its turn in one of three folds
 MOST_HELD_OUT_ROWS = 20_000
 MOST_HELD_OUT_BYTES = 256_000_000
 
@@ -54,19 +55,22 @@ def choose_judges(problem: Problem, *, folds_allowed: bool) -> Judges:
     Notes
     -----
     Chosen: a tenth of the records, but at most 20,000 or 256 MB, is held out by a hash of the record's
-    position, so that the choice depends on neither batches nor order within a pass. Below 5,000 records five
-    folds are used, because a tenth would judge by luck; below 60 all records are needed for training.
+    position, so that the choice depends on neither batches nor order within a pass. Below 200,000 records the
+    second-order finish is judged by folds, because a tenth would judge by luck, and up to 16 columns cost it no
+    more than five; below 60 all records are needed for training.
     """
     rows, found = problem.rows, problem.survey
     if problem.validation is not None:
         return Judges("validation", rows, problem.validation, (-1,), None)
     if found.rows < FEWEST_ROWS:
         return Judges("train (its training loss)", rows, None, (-1,), None)
-    if found.rows < CROSS_VALIDATED_ROWS and folds_allowed:
+    if found.rows < SMALL_ROWS and folds_allowed:
         return Judges("five-fold cross-validation", replace(rows, folds=5), None, (0, 1, 2, 3, 4), None)
-    row_bytes = _row_bytes(problem)
-    most = max(200, min(MOST_HELD_OUT_ROWS, MOST_HELD_OUT_BYTES // row_bytes))
-    folds = max(10, -(-found.rows // most))
+    most = max(200, MOST_HELD_OUT_BYTES // _row_bytes(problem))
+    if folds_allowed and found.rows < min(CROSS_VALIDATED_ROWS, 3 * most) and problem.settings.num_outputs == 1:
+        with_folds = replace(rows, folds=3)
+        return Judges("three-fold cross-validation", with_folds, _collect(problem, with_folds), (0, 1, 2), 0)
+    folds = max(10, -(-found.rows // min(MOST_HELD_OUT_ROWS, most)))
     with_folds = replace(rows, folds=folds)
     held_out = _collect(problem, with_folds)
     name = f"an internal hold-out of {sum(len(block.labels) for block in held_out)} training records"

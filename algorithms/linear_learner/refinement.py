@@ -18,9 +18,9 @@ from algorithms.linear_learner.reports import PolishReport, Report
 from algorithms.linear_learner.scoring import ScoreSample, as_float32, binary_sample, choices, link
 
 # L2 strengths that are tried, relative to the best of the parallel models; and without any lead.
-AROUND = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
+AROUND = (0.1, 0.22, 0.46, 1.0, 2.2)
 LADDER = tuple(10.0 ** (power / 2) for power in range(-12, 3))
-PATH_PASSES, REFIT_PASSES = 25, 60
+PATH_PASSES, REFIT_PASSES = 10, 20
 TOLERANCE = {np.float32: 3e-4, np.float64: 1e-8}
 
 
@@ -111,7 +111,7 @@ def _path(problem: Problem, judges: Judges, lead: Candidates) -> Candidates:
     alone = settings.num_models == 1 or judges.name.startswith("train")
     strengths = lead.wd
     if not settings.is_set("wd") and not alone:
-        crossed = len(judges.folds) > 1
+        crossed = len(judges.folds) > 3
         strengths = np.array(LADDER) if crossed else np.maximum(lead.wd[0], 1e-6) * np.array(AROUND)
     weights = np.unique(problem.candidates.positive_example_weight) if not alone else lead.positive_example_weight
     repeated = lead.take(np.zeros(len(strengths) * len(weights), np.intp))

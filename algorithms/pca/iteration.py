@@ -1,9 +1,10 @@
-"""The iterative route: randomised block Krylov over repeated passes, for any number of records and features."""
+"""The iterative route: randomised block Krylov over repeated products, for any number of records and features."""
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
-from typing import Any
+from collections.abc import Callable, Generator, Iterable
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,7 @@ from algorithms.errors import DataError
 from algorithms.pca import krylov, products
 from algorithms.pca.blocks import Array64
 from algorithms.pca.moments import Moments
-from algorithms.pca.plan import STOPPED, Plan, Progress, Solution, Steps, Stopping
+from algorithms.pca.plan import STOPPED, Plan, Progress, Stopping
 from algorithms.pca.products import ScatterProduct
 
 NOT_READ_AGAIN = (
@@ -21,101 +22,121 @@ NOT_READ_AGAIN = (
     "(a Nystroem sketch): they are less accurate than several passes would make them."
 )
 
+# A block of directions in, its images out; None where a pass was cut short.
+Multiply: TypeAlias = Callable[[NDArray[Any]], Generator[Progress, None, "NDArray[Any] | None"]]
+
+
+def iterate(
+    directions: NDArray[Any], images: NDArray[Any], multiply: Multiply, plan: Plan, total: float, at: Progress
+) -> Generator[Progress, None, krylov.KrylovBasis]:
+    """Multiply block after block until all further ones together would capture next to nothing more.
+
+    Parameters
+    ----------
+    directions, images
+        The first random block and its product.
+    multiply
+        Gives the products of further blocks.
+    total
+        Total variance, for what is told on the way.
+    at
+        Where training stands.
+    """
+    basis: krylov.KrylovBasis | None = None
+    best, gain = 0.0, 0.0
+    for _ in range(plan.max_products):
+        basis, directions = krylov.extend(basis, directions, images)
+        captured = krylov.captured(basis, plan.num_components)
+        gain, before, best = captured - best, gain, captured
+        share = 100 * captured / total if total > 0 else 100.0
+        yield Progress(
+            at.pass_number,
+            at.records,
+            at.batches,
+            at.feature_dim,
+            f"{plan.num_components} component(s) capture at least {share:.5f} % of the variance",
+        )
+        if not directions.size or _still_missing(gain, before) <= plan.tolerance * best:
+            break
+        following = yield from multiply(directions)
+        if following is None:
+            break
+        images = following
+    assert basis is not None
+    return basis
+
+
+def _still_missing(gain: float, before: float) -> float:
+    """What all further products may add, if gains go on shrinking as they did from `before` to `gain`.
+
+    Gains of a block Krylov iteration shrink faster and faster, so this errs on the side of one pass more.
+    """
+    if before == 0.0:
+        return float("inf")  # nothing is known after a single product
+    if gain <= 0.0:
+        return 0.0
+    return gain * gain / (before - gain) if gain < before else float("inf")
+
 
 def begin(moments: Moments, plan: Plan, origin: Array64 | None, generator: np.random.Generator) -> ScatterProduct:
-    """Start the first product, of random directions."""
+    """Start the first streamed product, of random directions."""
     d = len(moments.sums)
     directions = krylov.begin(d, min(plan.block_size, d), plan.precision, generator)
     return products.begin(directions, origin)
 
 
-def iterate(
-    product: ScatterProduct,
-    again: Iterable[Batch],
-    origin: Array64 | None,
-    moments: Moments,
-    plan: Plan,
-    stopping: Stopping,
-    *,
-    held: bool,
-) -> Steps:
-    """Multiply block after block until a further pass would capture next to nothing more.
+@dataclass(eq=False)
+class ChannelPasses:
+    """Products with the scatter matrix, each a pass over a channel.
 
-    Parameters
+    Attributes
     ----------
-    product
-        The finished first product.
     again
-        The data; each `iter()` is one more pass.
+        The channel; each `iter()` is one more pass.
     origin
-        Point that dense records are moved to in later products; None for zero.
-    held
-        Whether `again` reads records from memory, so that its passes are not passes over the channel.
+        Point that dense records are moved to; None for zero.
+    moments
+        Of the first pass: what further passes must agree with.
+    passes
+        Begun so far, the first one included.
+    notes
+        What the user should know: why the passes ended early.
     """
-    basis: krylov.KrylovBasis | None = None
-    best, gain, passes = 0.0, 0.0, 1
-    notes: tuple[str, ...] = ()
-    for multiplied in range(1, plan.max_products + 1):
-        basis, directions = krylov.extend(basis, product.directions, product.finish(plan.centred))
-        captured = krylov.captured(basis, plan.num_components)
-        gain, before, best = captured - best, gain, captured
-        yield Progress(passes, product.count, 0, len(moments.sums), finding=_finding(captured, moments, plan))
-        if stopping():
-            notes = (STOPPED,)
-        if notes or multiplied == plan.max_products or not directions.size:
-            break
-        if _still_missing(gain, before) <= plan.tolerance * best:
-            break
-        passes += not held
-        product = yield from _multiply(directions, again, origin, plan, stopping, passes)
+
+    again: Iterable[Batch]
+    origin: Array64 | None
+    moments: Moments
+    plan: Plan
+    stopping: Stopping
+    passes: int = 1
+    notes: tuple[str, ...] = field(default=())
+
+    def multiply(self, directions: NDArray[Any]) -> Generator[Progress, None, Array64 | None]:
+        """One more pass; None where the job was asked to stop, or the channel cannot be read again.
+
+        Raises
+        ------
+        DataError
+            If the pass gave another number of records than the first.
+        """
+        product = products.begin(directions, self.origin)
+        if self.stopping():
+            self.notes = (STOPPED,)
+            return None
+        self.passes += 1
+        for count, batch in enumerate(self.again, 1):
+            product = products.update(product, batch.features, self.plan.precision)
+            yield Progress(self.passes, product.count, count, batch.feature_dim)
+            if self.stopping():  # an incomplete product is worthless; what the basis already holds is not
+                self.notes = (STOPPED,)
+                return None
         if product.count == 0:
-            notes = (NOT_READ_AGAIN,)
-            break
-        if stopping():  # an incomplete product is worthless; what the basis already holds is not
-            notes = (STOPPED,)
-            break
-        _check_same_records(product.count, moments.count, passes)
-    assert basis is not None
-    pairs = krylov.decompose(basis, plan.num_components, "randomised block Krylov iteration")
-    return Solution(moments, pairs, passes, notes)
-
-
-def _multiply(
-    directions: NDArray[Any],
-    again: Iterable[Batch],
-    origin: Array64 | None,
-    plan: Plan,
-    stopping: Stopping,
-    pass_number: int,
-) -> Generator[Progress, None, ScatterProduct]:
-    product = products.begin(directions, origin)
-    for count, batch in enumerate(again, 1):
-        product = products.update(product, batch.features, plan.precision)
-        yield Progress(pass_number, product.count, count, batch.feature_dim)
-        if stopping():
-            break
-    return product
-
-
-def _still_missing(gain: float, before: float) -> float:
-    """What all further passes together may add, if gains go on shrinking as they did from `before` to `gain`.
-
-    Gains of a block Krylov iteration shrink faster and faster, so this errs on the side of one pass more.
-    """
-    if not 0 < gain < before:
-        return gain if gain > 0 and before > 0 else (0.0 if before > 0 else float("inf"))
-    return gain * gain / (before - gain)
-
-
-def _finding(captured: float, moments: Moments, plan: Plan) -> str:
-    total = moments.total(plan.centred)
-    share = 100 * captured / total if total > 0 else 100.0
-    return f"{plan.num_components} component(s) capture at least {share:.5f} % of the variance"
-
-
-def _check_same_records(count: int, expected: int, pass_number: int) -> None:
-    if count != expected:
-        raise DataError(
-            f"Pass {pass_number} over the train channel gave {count} records, but the first gave {expected}. "
-            "Expected the same data in every pass; in Pipe mode each FIFO must carry the whole channel."
-        )
+            self.notes = (STOPPED if self.stopping() else NOT_READ_AGAIN,)
+            return None
+        if product.count != self.moments.count:
+            raise DataError(
+                f"Pass {self.passes} over the train channel gave {product.count} records, but the first gave "
+                f"{self.moments.count}. Expected the same data in every pass; in Pipe mode each FIFO must carry "
+                "the whole channel."
+            )
+        return product.finish(self.plan.centred)

@@ -125,7 +125,7 @@ def decompose(state: KrylovBasis, num_components: int, method: str) -> Decomposi
     factor = _nystroem_factor(state)
     values, vectors = np.linalg.eigh(_gram_of(factor))
     values, vectors = values[::-1][:num_components], vectors[:, ::-1][:, :num_components]
-    kept = values > np.finfo(factor.dtype).eps * max(0.0, float(values[0]))
+    kept = values > np.finfo(factor.dtype).eps * values.max(initial=0.0)
     scaled = factor @ (vectors[:, kept] / np.sqrt(values[kept])).astype(factor.dtype)
     components, triangle = np.linalg.qr(scaled)
     components = components * np.where(np.diag(triangle) < 0, -1, 1).astype(factor.dtype)
@@ -135,7 +135,7 @@ def decompose(state: KrylovBasis, num_components: int, method: str) -> Decomposi
 def _nystroem_factor(state: KrylovBasis) -> NDArray[Any]:
     """Return F of shape (d, keep) with ``F F' = W (Q'W)^-1 W'``, without directions that are rounding errors."""
     values, vectors = state.ritz
-    kept = values > 100 * np.finfo(state.basis.dtype).eps * max(0.0, float(values[0]))
+    kept = values > 100 * np.finfo(state.basis.dtype).eps * values.max(initial=0.0)
     return np.asarray(state.images @ (vectors[:, kept] / np.sqrt(values[kept])).astype(state.images.dtype))
 
 

@@ -73,9 +73,12 @@ def update(state: Moments, features: Features, precision: Precision) -> Moments:
     sums, squares = state.sums.copy(), state.squares
     for block in blocks(features, origin, precision):
         sums += column_sums(block)
-        squares += squared_norm(block)
-        if state.products is not None:
-            state.products[...] += dense(block.T @ block)
+        if state.products is None:
+            squares += squared_norm(block)
+        else:
+            products = dense(block.T @ block)
+            state.products[...] += products
+            squares += float(products.trace(dtype=np.float64))
     return Moments(state.count + int(features.shape[0]), state.origin, sums, squares, state.products)
 
 

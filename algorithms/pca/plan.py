@@ -22,9 +22,12 @@ class Plan:
         Components wanted.
     block_size
         Directions that the iteration carries: num_components + extra_components.
-    direct_size
-        An eigenproblem of up to this many rows is solved directly: d x d from the features' side, or n x n
-        from the records' side.
+    direct_features
+        Up to so many features, the d x d scatter matrix is formed and solved directly.
+    direct_records
+        Up to so many records, held in memory, their n x n Gram matrix is formed and solved directly.
+    held_bytes
+        Up to so many bytes of records are held, so that further passes read memory.
     tolerance
         The iteration ends when a pass added no more than this share of the captured variance.
     max_products
@@ -37,7 +40,9 @@ class Plan:
 
     num_components: int
     block_size: int
-    direct_size: int
+    direct_features: int
+    direct_records: int
+    held_bytes: int
     tolerance: float
     max_products: int
     centred: bool

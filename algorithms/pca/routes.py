@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass, replace
 from itertools import chain
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from algorithms.batch import Batch, Batches, HeldBatches, is_sparse
 from algorithms.errors import DataError
-from algorithms.pca import covariance, gram, iteration, moments, products, rows
+from algorithms.pca import covariance, iteration, krylov, moments, products, record_side, rows
 from algorithms.pca.blocks import Array64, useful_origin
+from algorithms.pca.decomposition import Decomposition
 from algorithms.pca.moments import Moments
 from algorithms.pca.plan import STOPPED, Plan, Progress, Solution, Steps, Stopping, check_components
 from algorithms.pca.products import ScatterProduct
@@ -35,10 +38,10 @@ def solve(batches: Batches, plan: Plan, generator: np.random.Generator, stopping
         raise DataError("The train channel has no records. Expected at least one.")
     check_components(plan.num_components, first.feature_dim)
     pieces = chain([first], source)
-    if first.feature_dim <= plan.direct_size:
+    if first.feature_dim <= plan.direct_features:
         let_go(batches)
-        return (yield from _feature_side(first, pieces, plan, stopping))
-    return (yield from _record_side(first, pieces, batches, plan, generator, stopping))
+        return (yield from _few_features(first, pieces, plan, stopping))
+    return (yield from _many_features(first, pieces, batches, plan, generator, stopping))
 
 
 def let_go(batches: Batches) -> None:
@@ -47,7 +50,7 @@ def let_go(batches: Batches) -> None:
         batches.let_go()
 
 
-def _feature_side(first: Batch, pieces: Iterator[Batch], plan: Plan, stopping: Stopping) -> Steps:
+def _few_features(first: Batch, pieces: Iterator[Batch], plan: Plan, stopping: Stopping) -> Steps:
     """One pass for the d x d scatter matrix."""
     state = moments.begin(first.features, with_products=True)
     for count, batch in enumerate(pieces, 1):
@@ -61,15 +64,26 @@ def _feature_side(first: Batch, pieces: Iterator[Batch], plan: Plan, stopping: S
 
 @dataclass(frozen=True, eq=False)
 class _FirstPass:
-    """What the first pass on the records' side gathers: moments, and the records or else a first product."""
+    """What the first pass gathers where there are many features: moments, and the records or a first product."""
 
     moments: Moments
     held: rows.HeldRows
     product: ScatterProduct | None = None
     sparse: bool = False
+    batches: int = 0
+
+    def origin(self, plan: Plan) -> Array64 | None:
+        """Where dense records are moved to from now on, now that mean and variance are known."""
+        if self.sparse or not plan.centred:
+            return None
+        return useful_origin(self.moments.mean, self.moments.total() / self.moments.count)
+
+    def progress(self) -> Progress:
+        """Where training stands."""
+        return Progress(1, self.moments.count, self.batches, len(self.moments.sums))
 
 
-def _record_side(
+def _many_features(
     first: Batch,
     pieces: Iterator[Batch],
     batches: Batches,
@@ -77,54 +91,70 @@ def _record_side(
     generator: np.random.Generator,
     stopping: Stopping,
 ) -> Steps:
-    """One pass that keeps the records while they fit; then a direct solution if they are few, else iteration."""
-    seen = _FirstPass(moments.begin(first.features, with_products=False), rows.HeldRows())
-    for count, batch in enumerate(pieces, 1):
+    """One pass that keeps the records while they fit; then products with what is held, or further passes."""
+    beginning = moments.begin(first.features, with_products=False)
+    seen = _FirstPass(beginning, rows.begin(first.features, beginning.origin, plan.precision, plan.held_bytes))
+    for batch in pieces:
         seen = _gathered(seen, batch, plan, generator)
-        yield Progress(1, seen.moments.count, count, batch.feature_dim)
+        yield seen.progress()
         if stopping():
             break
-    origin = _later_origin(seen, plan)
-    if seen.held.parts is not None:
+    if seen.product is None:
         let_go(batches)
-    if seen.held.parts is None:
-        assert seen.product is not None
-        return (
-            yield from iteration.iterate(seen.product, batches, origin, seen.moments, plan, stopping, held=False)
-        )
-    if seen.moments.count <= plan.direct_size:
-        mean = seen.moments.mean if plan.centred else None
-        pairs = gram.decompose(seen.held.parts, origin, mean, plan.num_components, plan.precision)
+        pairs = yield from _held(seen, plan, generator)
         return Solution(seen.moments, pairs, 1, (STOPPED,) if stopping() else ())
-    product = _multiplied(iteration.begin(seen.moments, plan, origin, generator), seen.held, plan)
-    again = [Batch(part) for part in seen.held.parts]
-    return (yield from iteration.iterate(product, again, origin, seen.moments, plan, stopping, held=True))
+    channel = iteration.ChannelPasses(batches, seen.origin(plan), seen.moments, plan, stopping)
+    images = seen.product.finish(plan.centred)
+    total = seen.moments.total(plan.centred)
+    basis = yield from iteration.iterate(
+        seen.product.directions, images, channel.multiply, plan, total, seen.progress()
+    )
+    pairs = krylov.decompose(basis, plan.num_components, "randomised block Krylov iteration over the channel")
+    return Solution(seen.moments, pairs, channel.passes, channel.notes)
 
 
 def _gathered(seen: _FirstPass, batch: Batch, plan: Plan, generator: np.random.Generator) -> _FirstPass:
     """Add a batch; when the records no longer fit, all that were held go into the first product."""
     state = _counted(seen.moments, batch, plan)
-    held = rows.update(seen.held, batch, plan.precision)
+    held = rows.update(seen.held, batch.features, plan.precision, plan.held_bytes)
     product = seen.product
-    if held.parts is None:
+    if held.overflown:
         if product is None:
-            origin = state.origin if state.origin.any() else None
-            product = _multiplied(iteration.begin(state, plan, origin, generator), seen.held, plan)
+            product = iteration.begin(state, plan, None, generator)
+            if seen.held.count:  # these were moved to the origin already
+                product = products.update(product, seen.held.features, plan.precision)
+            product = replace(product, origin=state.origin if state.origin.any() else None)
         product = products.update(product, batch.features, plan.precision)
-    return _FirstPass(state, held, product, seen.sparse or is_sparse(batch.features))
+    return _FirstPass(state, held, product, seen.sparse or is_sparse(batch.features), seen.batches + 1)
 
 
-def _multiplied(product: ScatterProduct, held: rows.HeldRows, plan: Plan) -> ScatterProduct:
-    for part in held.parts or ():
-        product = products.update(product, part, plan.precision)
-    return product
+def _held(
+    seen: _FirstPass, plan: Plan, generator: np.random.Generator
+) -> Generator[Progress, None, Decomposition]:
+    """All records are in memory: a direct solution if they are few, else iteration on the smaller side."""
+    rest = (seen.moments.mean if plan.centred else 0.0) - seen.held.origin
+    records = rows.CentredRows(seen.held.features, rest if rest.any() else None)
+    n, d = records.shape
+    if n <= plan.direct_records:
+        return record_side.decompose(records, plan.num_components)
+    directions = krylov.begin(min(n, d), min(plan.block_size, n, d), plan.precision, generator)
 
+    def images(block: NDArray[Any]) -> NDArray[Any]:
+        if n < d:
+            return records.times(records.adjoint_times(block))
+        return records.adjoint_times(records.times(block))
 
-def _later_origin(seen: _FirstPass, plan: Plan) -> Array64 | None:
-    """Where the passes after the first move dense records to, now that mean and variance are known."""
-    if seen.sparse or not plan.centred:
-        return None
-    return useful_origin(seen.moments.mean, seen.moments.total() / seen.moments.count)
+    def multiply(block: NDArray[Any]) -> Generator[Progress, None, NDArray[Any]]:
+        yield seen.progress()
+        return images(block)
+
+    total = seen.moments.total(plan.centred)
+    basis = yield from iteration.iterate(directions, images(directions), multiply, plan, total, seen.progress())
+    method = "randomised block Krylov iteration in memory"
+    if n >= d:
+        return krylov.decompose(basis, plan.num_components, method)
+    left = krylov.decompose(basis, plan.block_size, method).components
+    return record_side.from_left(records, left, plan.num_components, method)
 
 
 def _counted(state: Moments, batch: Batch, plan: Plan) -> Moments:
@@ -134,7 +164,8 @@ def _counted(state: Moments, batch: Batch, plan: Plan) -> Moments:
             f"The train channel: after {state.count} records of {len(state.sums)} features come records of "
             f"{batch.feature_dim}. Expected the same number everywhere."
         )
-    added = moments.update(state, batch.features, plan.precision)
+    with np.errstate(over="ignore", invalid="ignore"):  # what overflows is an error that names its place
+        added = moments.update(state, batch.features, plan.precision)
     if not np.isfinite(added.squares):
         raise DataError(_not_finite(state.count, batch, plan))
     return added

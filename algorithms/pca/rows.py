@@ -1,47 +1,121 @@
-"""Records kept in memory while they are few: what the row-side route and repeated passes read."""
+"""Records kept in memory while they are few, as one matrix that is centred without being changed."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, replace
+from typing import Any
 
-from algorithms.batch import Batch, Features, is_sparse
-from algorithms.pca.blocks import Precision
+import numpy as np
+from numpy.typing import NDArray
 
-# Beyond the batch and the model, training may hold so much of the channel, and no more.
-HELD_BYTES: Final = 256 << 20
+from algorithms.batch import Features, is_sparse
+from algorithms.pca.blocks import Array64, Precision
 
 
 @dataclass(frozen=True, eq=False)
 class HeldRows:
-    """The records seen so far in the precision of the products; `parts` is None once they were too many."""
+    """The records seen so far, in the precision of the products.
 
-    parts: tuple[Features, ...] | None = ()
-    num_bytes: int = 0
+    Dense records are copied into one buffer that was reserved at the beginning (the system provides its pages
+    only as they are filled), so that the products over all of them are single BLAS calls.
+
+    Attributes
+    ----------
+    buffer
+        Shape (capacity, d): dense records in its first `count` rows; None where records are sparse.
+    origin
+        Point that dense records were moved to before they were rounded to the precision, shape (d,).
+    sparse
+        Sparse records, in parts.
+    count
+        Number of records held.
+    overflown
+        True once there were too many; nothing is held any more.
+    """
+
+    buffer: NDArray[Any] | None
+    origin: Array64
+    sparse: tuple[Features, ...] = ()
+    count: int = 0
+    overflown: bool = False
 
     @property
-    def count(self) -> int:
-        """Number of records held."""
-        return sum(int(part.shape[0]) for part in self.parts or ())
+    def features(self) -> Features:
+        """All records held, moved to the origin, shape (count, d)."""
+        if self.buffer is not None:
+            return self.buffer[: self.count]
+        if len(self.sparse) == 1:
+            return self.sparse[0]
+        from scipy.sparse import csr_array, vstack
+
+        return csr_array(vstack([csr_array(part) for part in self.sparse], format="csr"))
 
 
-def update(state: HeldRows, batch: Batch, precision: Precision, limit_bytes: int = HELD_BYTES) -> HeldRows:
-    """Add a batch: without a copy where it is of the precision already."""
-    if state.parts is None:
-        return state
-    width = batch.features.dtype.itemsize
-    narrowed = (
-        batch.num_bytes * precision().itemsize // width if not is_sparse(batch.features) else batch.num_bytes
-    )
-    num_bytes = state.num_bytes + narrowed
-    if num_bytes > limit_bytes:
-        return HeldRows(None, num_bytes)
-    return HeldRows((*state.parts, batch.features.astype(precision, copy=False)), num_bytes)
+def begin(features: Features, origin: Array64, precision: Precision, limit_bytes: int) -> HeldRows:
+    """Reserve room for records like `features`, which are not added yet."""
+    if is_sparse(features):
+        return HeldRows(None, origin)
+    capacity = limit_bytes // (np.dtype(precision).itemsize * features.shape[1])
+    return HeldRows(np.empty((capacity, features.shape[1]), precision), origin)
 
 
-def merge(first: HeldRows, second: HeldRows, limit_bytes: int = HELD_BYTES) -> HeldRows:
-    """Hold both states' records, as long as they fit."""
-    num_bytes = first.num_bytes + second.num_bytes
-    if first.parts is None or second.parts is None or num_bytes > limit_bytes:
-        return HeldRows(None, num_bytes)
-    return HeldRows(first.parts + second.parts, num_bytes)
+def update(state: HeldRows, features: Features, precision: Precision, limit_bytes: int) -> HeldRows:
+    """Add a batch, or give up holding where it does not fit or mixes sparse with dense.
+
+    The buffer is filled in place, but an earlier state keeps what it had, so that it can still be read after
+    this one has given up.
+    """
+    count = state.count + int(features.shape[0])
+    if state.overflown or is_sparse(features) != (state.buffer is None):
+        return HeldRows(None, state.origin, overflown=True)
+    if is_sparse(features):
+        parts = (*state.sparse, features.astype(precision, copy=False))
+        size = sum(part.data.nbytes + part.indices.nbytes for part in parts if is_sparse(part))
+        if size > limit_bytes:
+            return HeldRows(None, state.origin, overflown=True)
+        return HeldRows(None, state.origin, parts, count)
+    assert state.buffer is not None
+    if count > len(state.buffer):
+        return HeldRows(None, state.origin, overflown=True)
+    rows = state.buffer[state.count : count]
+    if state.origin.any():
+        np.subtract(np.asarray(features), state.origin.astype(features.dtype), out=rows, casting="same_kind")
+    else:
+        rows[...] = features
+    return replace(state, count=count)
+
+
+@dataclass(frozen=True, eq=False)
+class CentredRows:
+    """The matrix ``X - 1 m'`` of records minus their mean, by its products only: X stays sparse, or as it is.
+
+    Attributes
+    ----------
+    features
+        X, shape (n, d).
+    mean
+        m, shape (d,); None for zero.
+    """
+
+    features: Features
+    mean: Array64 | None
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Number of records and of features."""
+        return int(self.features.shape[0]), int(self.features.shape[1])
+
+    def times(self, right: NDArray[Any]) -> NDArray[Any]:
+        """``(X - 1 m') R`` for R of shape (d, b), shape (n, b)."""
+        product = np.asarray(self.features @ right)
+        if self.mean is None:
+            return product
+        return np.asarray(product - (self.mean @ right).astype(right.dtype))
+
+    def adjoint_times(self, left: NDArray[Any]) -> NDArray[Any]:
+        """``(X - 1 m')' L`` for L of shape (n, b), shape (d, b)."""
+        product = np.asarray(self.features.T @ left)
+        if self.mean is None:
+            return product
+        shift = np.outer(self.mean, left.sum(axis=0, dtype=np.float64)).astype(left.dtype)
+        return np.asarray(product - shift)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +17,14 @@ from algorithms.pca.model import PCAModel
 from algorithms.pca.plan import Plan, Progress, Stopping
 from algorithms.pca.settings import PCASettings
 
-# Direct eigenproblems up to this size are cheaper than iterating, whatever the number of components.
-_DIRECT_SIZE = 1024
 # `regular` is exact, so it solves directly as long as a matrix of this size is bearable: 0.5 GB in float64.
-_REGULAR_DIRECT_SIZE = 8192
+_REGULAR_DIRECT: Final = 8192
+# `randomized`: measured; below these the direct routes are as fast as the iteration, and exact.
+_RANDOMIZED_DIRECT_FEATURES: Final = 1024
+_RANDOMIZED_DIRECT_RECORDS: Final = 1024
+_RECORDS_PER_DIRECTION: Final = 12
+# Beyond the batch and the model, training may hold so much of the channel, and no more.
+_HELD_BYTES: Final = 256 << 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +67,28 @@ def never() -> bool:
     return False
 
 
+def make_plan(settings: PCASettings, precision: Precision) -> Plan:
+    """Decide from the settings where one route to the components gives way to the next.
+
+    Direct routes take memory of the order of ``block_size * feature_dim`` too, up to a constant: the limits grow
+    with the block.
+    """
+    size = settings.sketch_size
+    regular = settings.algorithm_mode == "regular"
+    few_records = max(min(_RECORDS_PER_DIRECTION * size, _RANDOMIZED_DIRECT_RECORDS), 2 * size)
+    return Plan(
+        num_components=settings.num_components,
+        block_size=size,
+        direct_features=_REGULAR_DIRECT if regular else max(_RANDOMIZED_DIRECT_FEATURES, 4 * size),
+        direct_records=_REGULAR_DIRECT if regular else few_records,
+        held_bytes=_HELD_BYTES,
+        tolerance=1e-8 if regular else 2e-5,
+        max_products=100 if regular else 16,
+        centred=settings.subtract_mean,
+        precision=precision,
+    )
+
+
 def train(
     settings: PCASettings,
     channel: Batches,
@@ -89,23 +116,15 @@ def train(
     DataError
         If the channel is empty, ragged or not finite, or has fewer features than `num_components`.
     """
-    regular = settings.algorithm_mode == "regular"
-    size = settings.sketch_size
-    plan = Plan(
-        num_components=settings.num_components,
-        block_size=size,
-        direct_size=max(_REGULAR_DIRECT_SIZE if regular else _DIRECT_SIZE, 4 * size),
-        tolerance=1e-8 if regular else 2e-5,
-        max_products=100 if regular else 16,
-        centred=settings.subtract_mean,
-        precision=precision,
-    )
+    plan = make_plan(settings, precision)
     solution = yield from routes.solve(channel, plan, generator, stopping)
     pairs, moments = solution.decomposition, solution.moments
     components = completed(pairs.components, settings.num_components, generator)
     eigenvalues = np.zeros(settings.num_components)
     eigenvalues[: len(pairs.eigenvalues)] = pairs.eigenvalues
-    if regular:  # the order in which a symmetric eigensolver gives them, and in which SageMaker stores them
+    if (
+        settings.algorithm_mode == "regular"
+    ):  # the order in which a symmetric eigensolver gives them, and in which SageMaker stores them
         components, eigenvalues = components[:, ::-1], eigenvalues[::-1]
     model = PCAModel(
         _float32(np.sqrt(eigenvalues)),

@@ -1,0 +1,295 @@
+"""All routes to the components against the exact answer, on data of every shape and kind."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scipy.sparse import csr_array, random_array
+
+from algorithms.batch import Batch, HeldBatches
+from algorithms.errors import DataError
+from algorithms.pca import iteration, krylov, routes
+from algorithms.pca.decomposition import completed, with_fixed_signs
+from algorithms.pca.plan import STOPPED, Plan, Progress, Solution
+from algorithms.pca.training import never
+
+PLAN = Plan(
+    num_components=3,
+    block_size=13,
+    direct_features=0,
+    direct_records=0,
+    held_bytes=0,
+    tolerance=1e-9,
+    max_products=60,
+    centred=True,
+    precision=np.float64,
+)
+ROUTES: dict[str, dict[str, Any]] = {
+    "features": {"direct_features": 10_000},
+    "records": {"direct_records": 10_000, "held_bytes": 1 << 30},
+    "memory": {"held_bytes": 1 << 30},
+    "channel": {},
+}
+every_route = pytest.mark.parametrize("route", ROUTES)
+
+
+def solve(batches: Any, route: str, stopping: Any = never, **changes: Any) -> Solution:
+    return finished(
+        routes.solve(batches, replace(PLAN, **ROUTES[route], **changes), np.random.default_rng(0), stopping)
+    )
+
+
+def finished(steps: Any) -> Any:
+    while True:
+        try:
+            assert isinstance(next(steps), Progress)
+        except StopIteration as end:
+            return end.value
+
+
+def cut(features: Any, size: int) -> list[Batch]:
+    return [Batch(features[i : i + size]) for i in range(0, features.shape[0], size)]
+
+
+def spectrum_data(rng: np.random.Generator, n: int, d: int, offset: float = 0.0) -> NDArray[np.float64]:
+    """Records with singular values that fall geometrically, away from zero by `offset`."""
+    rank = min(n, d)
+    left = np.linalg.qr(rng.standard_normal((n, rank)))[0]
+    right = np.linalg.qr(rng.standard_normal((d, rank)))[0]
+    return (left * (100 * 0.7 ** np.arange(rank))) @ right.T + offset
+
+
+def exact(features: NDArray[Any], centred: bool = True) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Squared singular values (descending) and right singular vectors as columns, by LAPACK in float64."""
+    moved = features - features.mean(axis=0) if centred else features
+    _, singular_values, rows = np.linalg.svd(moved.astype(np.float64), full_matrices=False)
+    return singular_values**2, rows.T
+
+
+def assert_same_subspace(
+    found: Solution, features: NDArray[Any], k: int, rtol: float, centred: bool = True
+) -> None:
+    values, vectors = exact(features, centred)
+    pairs = found.decomposition
+    np.testing.assert_allclose(pairs.eigenvalues[:k], values[:k], rtol=rtol, atol=rtol * values[0])
+    components = completed(pairs.components, k, np.random.default_rng(0))[:, :k]
+    np.testing.assert_allclose(components.T @ components, np.eye(k), atol=1e-6)
+    known = values[:k] > 1e-9 * values[0]
+    np.testing.assert_allclose(
+        with_fixed_signs(components[:, known]),
+        with_fixed_signs(vectors[:, :k][:, known]),
+        atol=max(1e-5, 30 * rtol),
+    )
+
+
+@every_route
+@pytest.mark.parametrize("centred", [True, False])
+@pytest.mark.parametrize(
+    ("n", "d"), [(200, 20), (20, 200), (60, 60), (500, 3), (4, 400)], ids=["tall", "wide", "square", "thin", "few"]
+)
+def test_routes_agree_with_the_exact_answer(
+    rng: np.random.Generator, route: str, n: int, d: int, centred: bool
+) -> None:
+    features = spectrum_data(rng, n, d, offset=0.5)
+    k = min(3, n - 1)
+    found = solve(cut(features, 37), route, num_components=k, centred=centred)
+    assert_same_subspace(found, features, k, rtol=1e-7, centred=centred)
+    centre = features.mean(axis=0) if centred else 0.0
+    assert found.moments.total(centred) == pytest.approx(((features - centre) ** 2).sum())
+
+
+@every_route
+@pytest.mark.parametrize("precision", [np.float32, np.float64])
+def test_data_far_from_zero_keep_their_components(rng: np.random.Generator, route: str, precision: Any) -> None:
+    features = spectrum_data(rng, 150, 40, offset=1e5)
+    found = solve(cut(features, 50), route, precision=precision)
+    assert_same_subspace(found, features, 3, rtol=1e-6 if precision is np.float64 else 1e-4)
+
+
+def test_without_centring_data_far_from_zero_have_their_mean_as_first_component(rng: np.random.Generator) -> None:
+    features = spectrum_data(rng, 150, 40) + 1e4
+    for route in ROUTES:
+        found = solve(cut(features, 50), route, num_components=1, centred=False, precision=np.float32)
+        assert_same_subspace(found, features, 1, rtol=1e-5, centred=False)
+
+
+@every_route
+@pytest.mark.parametrize("batch_rows", [1, 7, 64, 1000])
+def test_the_answer_does_not_depend_on_the_batches(rng: np.random.Generator, route: str, batch_rows: int) -> None:
+    features = spectrum_data(rng, 130, 30)
+    whole = solve([Batch(features)], route).decomposition
+    parts = solve(cut(features, batch_rows), route).decomposition
+    np.testing.assert_allclose(parts.eigenvalues, whole.eigenvalues, rtol=1e-9)
+    np.testing.assert_allclose(parts.components, whole.components, atol=1e-6)
+
+
+@every_route
+def test_the_answer_does_not_depend_on_the_order_of_records(rng: np.random.Generator, route: str) -> None:
+    features = spectrum_data(rng, 130, 30)
+    straight = solve(cut(features, 40), route).decomposition
+    shuffled = solve(cut(rng.permutation(features), 40), route).decomposition
+    np.testing.assert_allclose(shuffled.eigenvalues, straight.eigenvalues, rtol=1e-9)
+    np.testing.assert_allclose(shuffled.components, straight.components, atol=1e-6)
+
+
+@every_route
+def test_sparse_records_give_what_dense_ones_give(rng: np.random.Generator, route: str) -> None:
+    sparse = csr_array(random_array((120, 40), density=0.1, rng=rng))
+    features = sparse.toarray()
+    mixed = [Batch(sparse[:50]), Batch(features[50:70]), Batch(sparse[70:])]
+    for batches in (cut(sparse, 33), mixed):
+        found = solve(batches, route)
+        assert_same_subspace(found, features, 3, rtol=1e-6)
+
+
+@every_route
+@pytest.mark.parametrize("kind", ["constant", "one-row", "duplicates", "constant-column", "rank-two"])
+def test_degenerate_data_give_zeros_and_never_nan(rng: np.random.Generator, route: str, kind: str) -> None:
+    features = {
+        "constant": np.full((50, 30), 2.5),
+        "one-row": rng.standard_normal((1, 30)),
+        "duplicates": np.repeat(rng.standard_normal((2, 30)), 25, axis=0),
+        "constant-column": np.column_stack([spectrum_data(rng, 50, 29), np.full(50, 7.0)]),
+        "rank-two": rng.standard_normal((50, 2)) @ rng.standard_normal((2, 30)),
+    }[kind]
+    found = solve(cut(features, 20), route, num_components=5)
+    pairs = found.decomposition
+    assert np.isfinite(pairs.components).all()
+    assert (pairs.eigenvalues >= 0).all()
+    values, _ = exact(features)
+    expected = np.pad(values, (0, 5))[: len(pairs.eigenvalues)]
+    scale = max(1.0, values[0])
+    np.testing.assert_allclose(pairs.eigenvalues, expected, atol=1e-9 * scale, rtol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["noise", "slow", "steps"])
+def test_iteration_reaches_the_optimum_on_spectra_that_hardly_decay(rng: np.random.Generator, kind: str) -> None:
+    noise = rng.standard_normal((900, 300))
+    scales = {"noise": np.ones(300), "slow": np.arange(1, 301) ** -0.5, "steps": np.repeat([3.0, 1.0, 0.9], 100)}[
+        kind
+    ]
+    features = noise * scales
+    values, _ = exact(features)
+    for route in ("memory", "channel"):
+        found = solve(
+            cut(features, 200), route, num_components=5, block_size=15, tolerance=2e-5, max_products=16,
+            precision=np.float32,
+        )  # fmt: skip
+        basis = np.linalg.qr(found.decomposition.components.astype(np.float64))[0]
+        captured = (((features - features.mean(axis=0)) @ basis) ** 2).sum()
+        assert captured / values[:5].sum() > 0.999
+        # what training reports of itself is never more than the components really capture
+        assert found.decomposition.eigenvalues.sum() <= captured * (1 + 1e-5)
+
+
+def test_a_block_smaller_than_the_restart_loses_nothing(rng: np.random.Generator) -> None:
+    features = rng.standard_normal((400, 120)) * np.linspace(1.5, 1.0, 120)
+    found = solve(cut(features, 100), "channel", num_components=3, block_size=3, tolerance=1e-14)
+    assert found.passes > 2 * krylov.BASIS_BLOCKS  # so the basis was cut back more than once
+    assert_same_subspace(found, features, 3, rtol=1e-6)
+
+
+class CountedPasses:
+    """A channel that counts its passes, and can change between them."""
+
+    def __init__(self, features: NDArray[Any], later: NDArray[Any] | None = None) -> None:
+        self.passes = 0
+        self._features = features
+        self._later = features if later is None else later
+
+    def __iter__(self) -> Iterator[Batch]:
+        self.passes += 1
+        yield from cut(self._features if self.passes == 1 else self._later, 25)
+
+
+@pytest.mark.parametrize("route", ["features", "records", "memory"])
+def test_one_pass_is_enough_unless_the_iteration_needs_more(rng: np.random.Generator, route: str) -> None:
+    channel = CountedPasses(spectrum_data(rng, 100, 50))
+    assert solve(channel, route).passes == channel.passes == 1
+
+
+def test_the_iteration_counts_its_passes(rng: np.random.Generator) -> None:
+    channel = CountedPasses(spectrum_data(rng, 100, 50))
+    assert solve(channel, "channel").passes == channel.passes > 1
+
+
+def test_nothing_is_held_where_one_pass_is_enough(rng: np.random.Generator) -> None:
+    for route in ("features", "records", "memory"):
+        held = HeldBatches(cut(spectrum_data(rng, 100, 50), 25))
+        solve(held, route)
+        assert held.held is None
+
+
+def test_a_channel_that_cannot_be_read_again_gives_a_single_pass_sketch(rng: np.random.Generator) -> None:
+    features = spectrum_data(rng, 300, 80)
+    found = solve(CountedPasses(features, later=features[:0]), "channel", block_size=20)
+    assert found.notes == (iteration.NOT_READ_AGAIN,)
+    values, _ = exact(features)
+    assert found.decomposition.eigenvalues.sum() > 0.95 * values[:3].sum()
+
+
+def test_a_channel_that_changes_between_passes_is_an_error(rng: np.random.Generator) -> None:
+    features = spectrum_data(rng, 300, 80)
+    with pytest.raises(DataError, match="gave 250 records, but the first gave 300"):
+        solve(CountedPasses(features, later=features[:250]), "channel")
+
+
+@every_route
+def test_a_stop_in_the_first_pass_gives_a_model_of_what_was_read(rng: np.random.Generator, route: str) -> None:
+    features = spectrum_data(rng, 100, 50)
+    asked = iter([False, *[True] * 1000])
+    found = solve(cut(features, 25), route, stopping=lambda: next(asked))
+    assert found.notes == (STOPPED,)
+    assert found.moments.count == 50
+    if route != "channel":  # a single block of random directions is a sketch
+        assert_same_subspace(found, features[:50], 3, rtol=1e-6)
+
+
+def test_a_stop_in_a_later_pass_keeps_the_best_so_far(rng: np.random.Generator) -> None:
+    features = rng.standard_normal((100, 50)) * np.linspace(1.5, 1.0, 50)
+    asked = iter([False] * 22 + [True] * 1000)
+    found = solve(cut(features, 25), "channel", stopping=lambda: next(asked), block_size=5)
+    assert found.notes == (STOPPED,)
+    assert found.passes == 5  # 4 batches a pass, and asked once more before each but the first
+    values, _ = exact(features)
+    assert found.decomposition.eigenvalues.sum() > 0.9 * values[:3].sum()
+
+
+def test_an_empty_channel_is_an_error() -> None:
+    for batches in ([], [Batch(np.empty((0, 4), np.float32))]):
+        with pytest.raises(DataError, match="no records"):
+            solve(batches, "features")
+
+
+def test_more_components_than_features_are_refused_with_both_numbers(rng: np.random.Generator) -> None:
+    with pytest.raises(DataError, match=r"num_components is 9.*only 4 feature"):
+        solve([Batch(rng.standard_normal((20, 4)))], "features", num_components=9)
+
+
+@every_route
+def test_records_of_another_length_are_refused(route: str) -> None:
+    with pytest.raises(DataError, match="after 10 records of 4 features come records of 5"):
+        solve([Batch(np.ones((10, 4))), Batch(np.ones((10, 5)))], route)
+
+
+@every_route
+@pytest.mark.parametrize("sparse", [False, True])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_values_that_are_not_finite_are_named_with_their_place(
+    rng: np.random.Generator, route: str, sparse: bool, value: float
+) -> None:
+    features = rng.standard_normal((40, 6))
+    features[27, 4] = value
+    batches = cut(csr_array(features) if sparse else features, 20)
+    with pytest.raises(DataError, match=f"record 28, feature 5 is {value}"):
+        solve(batches, route)
+
+
+def test_values_that_overflow_float32_are_named(rng: np.random.Generator) -> None:
+    features = rng.standard_normal((40, 6))
+    features[3, 2] = 1e30
+    with pytest.raises(DataError, match=r"record 4, feature 3 is 1e\+30.*magnitude below"):
+        solve([Batch(features)], "features", precision=np.float32)

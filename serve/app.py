@@ -105,17 +105,16 @@ def _add_multi_model(app: Flask, service: Service, file: Path | None) -> Registr
 
     app.add_url_rule("/models", view_func=load, methods=["POST"])
     app.add_url_rule("/models", view_func=listed, methods=["GET"])
-    # `path`: the name is opaque and may hold slashes
     app.add_url_rule(
-        "/models/<path:name>", endpoint="get", view_func=lambda name: _json(_described(registry.get(name)))
+        "/models/<name>", endpoint="get", view_func=lambda name: _json(_described(registry.get(name)))
     )
     app.add_url_rule(
-        "/models/<path:name>",
+        "/models/<name>",
         endpoint="unload",
         view_func=lambda name: _json(_described(registry.unload(name))),
         methods=["DELETE"],
     )
-    app.add_url_rule("/models/<path:name>/invoke", view_func=invoke, methods=["POST"])
+    app.add_url_rule("/models/<name>/invoke", view_func=invoke, methods=["POST"])
     return registry
 
 

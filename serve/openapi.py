@@ -13,10 +13,9 @@ from flask import Flask, Response
 from formats.content_types import CSV, JSON, JSON_LINES, RECORDIO
 from serve.columns import COLUMNS, available_columns
 from serve.models import ServedModel
+from serve.openapi_schemas import NUMBER, TEXT, schemas
 from serve.settings import Settings
 
-_NUMBER: Final = {"type": "number"}
-_TEXT: Final = {"type": "string"}
 _BINARY: Final = {"type": "string", "format": "binary"}
 _REFUSALS: Final = {
     "400": "The body cannot be read, or an option does not exist: the sentence says what, where and why.",
@@ -54,7 +53,7 @@ def document(settings: Settings, model: ServedModel | None) -> dict[str, Any]:
         },
     }
     if settings.page:
-        html = {"text/html; charset=utf-8": {"schema": _TEXT}}
+        html = {"text/html; charset=utf-8": {"schema": TEXT}}
         paths["/"] = {"get": _operation("page", "The page for people", {"200": ("HTML.", html)})}
     if model is None:
         paths |= _multi_model_paths()
@@ -68,7 +67,7 @@ def document(settings: Settings, model: ServedModel | None) -> dict[str, Any]:
             "description": "SageMaker's inference API for PCA and Linear Learner models.",
         },
         "paths": paths,
-        "components": {"schemas": _schemas(model)},
+        "components": {"schemas": schemas(model)},
     }
 
 
@@ -93,14 +92,14 @@ def _refusal(description: str) -> dict[str, Any]:
         "description": description,
         "content": {
             JSON: {"schema": {"$ref": "#/components/schemas/Refusal"}},
-            "text/plain; charset=utf-8": {"schema": _TEXT},
+            "text/plain; charset=utf-8": {"schema": TEXT},
         },
     }
 
 
 def _invocation(model: ServedModel | None) -> dict[str, Any]:
     columns = list(COLUMNS) if model is None else list(available_columns(model))
-    header: Mapping[str, Any] = {"in": "header", "schema": _TEXT}
+    header: Mapping[str, Any] = {"in": "header", "schema": TEXT}
     options: list[dict[str, Any]] = [
         {
             "name": "output",
@@ -111,8 +110,7 @@ def _invocation(model: ServedModel | None) -> dict[str, Any]:
             "style": "form",
             "explode": False,
         },
-        _query("threshold", "Another threshold for a binary classifier.", _NUMBER),
-        _query("inverse", "PCA: the records are projections, the answer is the records.", {"type": "boolean"}),
+        *_model_options(model),
         {"name": "X-Amzn-SageMaker-Custom-Attributes", "description": "Echoed; may hold options.", **header},
         {"name": "X-Amzn-SageMaker-Inference-Id", "description": "Becomes the request id in the log.", **header},
     ]
@@ -121,20 +119,32 @@ def _invocation(model: ServedModel | None) -> dict[str, Any]:
     bodies: dict[str, Any] = {
         CSV: {"schema": {"type": "string"}, "example": _csv_example(model)},
         JSON: {"schema": {"$ref": "#/components/schemas/Instances"}},
-        JSON_LINES: {"schema": _TEXT},
+        JSON_LINES: {"schema": TEXT},
         RECORDIO: {"schema": _BINARY},
     }
     return {
         "operationId": "invoke",
         "summary": "Predict",
         "parameters": options,
-        "requestBody": {"required": True, "content": bodies},
+        "requestBody": {"required": False, "content": bodies},  # none is answered with 204
         "responses": {
             "200": {"description": "One prediction a record, in order.", "content": answers},
             "204": {"description": "The body was empty."},
             **{status: _refusal(text) for status, text in _REFUSALS.items()},
+            "414": {"description": "The query is too long."},
+            "431": {"description": "The headers are too long."},
         },
     }
+
+
+def _model_options(model: ServedModel | None) -> list[dict[str, Any]]:
+    options = []
+    if model is None or (model.linear is not None and model.linear.predictor_type == "binary_classifier"):
+        options.append(_query("threshold", "Another threshold for a binary classifier.", NUMBER))
+    if model is None or model.linear is None:
+        inverse = "The records are projections, and the answer is the records that they stand for."
+        options.append(_query("inverse", inverse, {"type": "boolean"}))
+    return options
 
 
 def _query(name: str, description: str, schema: Mapping[str, Any]) -> dict[str, Any]:
@@ -146,7 +156,12 @@ def _csv_example(model: ServedModel | None) -> str:
 
 
 def _multi_model_paths() -> dict[str, Any]:
-    name = {"name": "model_name", "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
+    name = {
+        "name": "model_name",
+        "in": "path",
+        "required": True,
+        "schema": {"type": "string", "minLength": 1, "pattern": "^[^/]+$"},
+    }
     entry = {JSON: {"schema": {"$ref": "#/components/schemas/Model"}}}
     missing = _refusal("No such model is loaded.")
     load = _operation("load", "Load a model", {"200": ("Loaded.", entry)})
@@ -166,7 +181,7 @@ def _multi_model_paths() -> dict[str, Any]:
         "List models, a page at a time",
         {"200": ("Models.", {JSON: {"schema": {"$ref": "#/components/schemas/Models"}}})},
     )
-    listing["parameters"] = [{"name": "next_page_token", "in": "query", "schema": _TEXT}]
+    listing["parameters"] = [{"name": "next_page_token", "in": "query", "schema": TEXT}]
     get = _operation("get", "Describe a model", {"200": ("The model.", entry)})
     unload = _operation("unload", "Unload a model", {"200": ("Unloaded.", entry)})
     invoke = _invocation(None)
@@ -176,73 +191,6 @@ def _multi_model_paths() -> dict[str, Any]:
         "/models": {"post": load, "get": listing},
         "/models/{model_name}": {"parameters": [name], "get": get, "delete": unload},
         "/models/{model_name}/invoke": {"parameters": [name], "post": invoke},
-    }
-
-
-def _schemas(model: ServedModel | None) -> dict[str, Any]:
-    width = {} if model is None else {"minItems": model.feature_dim, "maxItems": model.feature_dim}
-    dense = {"type": "array", "items": _NUMBER, **width}
-    sparse = {
-        "type": "object",
-        "required": ["keys", "shape", "values"],
-        "properties": {
-            "keys": {"type": "array", "items": {"type": "integer", "minimum": 0}},
-            "shape": {"type": "array", "items": {"type": "integer"}},
-            "values": {"type": "array", "items": _NUMBER},
-        },
-    }
-    values = {"type": "object", "required": ["values"], "properties": {"values": dense}}
-    long = {
-        "type": "object",
-        "required": ["features"],
-        "properties": {"features": {"anyOf": [dense, values, sparse]}},
-    }
-    short = {"type": "object", "required": ["features"], "properties": {"features": dense}}
-    wrapped = {"type": "object", "required": ["data"], "properties": {"data": long}}
-    return {
-        "Instances": {
-            "type": "object",
-            "required": ["instances"],
-            "properties": {"instances": {"type": "array", "minItems": 1, "items": {"anyOf": [short, wrapped]}}},
-        },
-        "Answer": {
-            "type": "object",
-            "minProperties": 1,
-            "maxProperties": 1,
-            "additionalProperties": {"type": "array", "items": {"type": "object"}},
-            "description": "`projections`, `predictions` or `reconstructions`: one object a record.",
-        },
-        "Refusal": {
-            "type": "object",
-            "required": ["error", "request_id"],
-            "properties": {"error": {"type": "string"}, "request_id": {"type": "string"}},
-        },
-        "ExecutionParameters": {
-            "type": "object",
-            "required": ["MaxConcurrentTransforms", "BatchStrategy", "MaxPayloadInMB"],
-            "properties": {
-                "MaxConcurrentTransforms": {"type": "integer", "minimum": 1},
-                "BatchStrategy": {"enum": ["MULTI_RECORD", "SINGLE_RECORD"]},
-                "MaxPayloadInMB": {"type": "integer", "minimum": 1, "maximum": 100},
-            },
-        },
-        **(_model_schemas() if model is None else {}),
-    }
-
-
-def _model_schemas() -> dict[str, Any]:
-    text = _TEXT
-    model = {
-        "type": "object",
-        "required": ["modelName", "modelUrl"],
-        "properties": {"modelName": text, "modelUrl": text},
-    }
-    load = {"type": "object", "required": ["model_name", "url"], "properties": {"model_name": text, "url": text}}
-    listed = {"models": {"type": "array", "items": model}, "nextPageToken": text}
-    return {
-        "Model": model,
-        "LoadRequest": load,
-        "Models": {"type": "object", "required": ["models"], "properties": listed},
     }
 
 

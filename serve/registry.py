@@ -201,8 +201,12 @@ class Registry:
 
 
 def _checked_name(name: object) -> str:
-    if not isinstance(name, str) or not 1 <= len(name) <= 1024 or any(ord(sign) < 32 for sign in name):
-        raise Refusal(400, f"model_name must be a text of 1 to 1,024 characters; got {excerpt(name)}.")
+    if (
+        not isinstance(name, str)
+        or not 1 <= len(name) <= 1024
+        or any(ord(sign) < 32 or sign == "/" for sign in name)
+    ):
+        raise Refusal(400, f"model_name must be a text of 1 to 1,024 characters without '/'; got {excerpt(name)}.")
     return name
 
 

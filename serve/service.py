@@ -121,12 +121,12 @@ class Service:
 
     def _answer(self, model: ServedModel, call: Call) -> Answer:
         media_type = negotiate(call.accept, OFFERED, self._default_accept)
-        if not call.body:
-            return Answer(204)
         if call.content_encoding not in ("", "identity"):
             raise Refusal(415, f"Content-Encoding {call.content_encoding[:40]!r} is not read here; send it plain.")
         options = read_options(self.defaults, call.query, call.custom_attributes)
         columns_for(model, options)
+        if not call.body:
+            return Answer(204)
         features = _features(call, model, options)
         columns = self._predict(model, features, options)
         _check_finite(columns)

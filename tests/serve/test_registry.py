@@ -106,13 +106,13 @@ def test_a_link_out_of_the_root_is_refused(tmp_path: Path) -> None:
     assert status(lambda: registry.load("a", str(root / "a"))) == 400
 
 
-@pytest.mark.parametrize("name", ["", "x" * 2000, "a\nb", 5, None])
+@pytest.mark.parametrize("name", ["", "x" * 2000, "a\nb", "../../etc/passwd", 5, None])
 def test_names_that_are_none(registry: Registry, tmp_path: Path, name: object) -> None:
     url = str(write_model(tmp_path / "a", make_pca()))
     assert status(lambda: registry.load(name, url)) == 400
 
 
-@pytest.mark.parametrize("name", ["../../etc/passwd", "a/b/c", "'; DROP TABLE models; --", "ü", "%2e%2e"])
+@pytest.mark.parametrize("name", ["..", "'; DROP TABLE models; --", "ü", "%2e%2e"])
 def test_names_are_only_names(registry: Registry, tmp_path: Path, name: str) -> None:
     registry.load(name, str(write_model(tmp_path / "a", make_pca())))
     assert registry.get(name).name == name

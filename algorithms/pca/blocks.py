@@ -65,8 +65,13 @@ def pilot_origin(features: Features) -> Array64 | None:
 
 
 def squared_norm(block: Features) -> float:
-    """Sum of the squares of all values of a block; float64 over float32 sums of at most `_SLAB` values."""
-    values = block.data if is_sparse(block) else np.ravel(block)  # type: ignore[arg-type]
+    """Sum of the squares of all values of a block; float64 over float32 sums of at most `_SLAB` values.
+
+    Values of sparse blocks are squared in float64: they cannot be moved near zero, where float32 would do.
+    """
+    if is_sparse(block):
+        return float(np.sum(np.square(block.data, dtype=np.float64)))
+    values = np.ravel(np.asarray(block))
     whole = values.size // _SLAB * _SLAB
     slabs = values[:whole].reshape(-1, _SLAB)
     tail = values[whole:].astype(np.float64)

@@ -88,7 +88,8 @@ def measure(state: Explained | None, model: PCAModel, features: Features) -> Exp
     rest = mean if origin is None else np.zeros_like(mean)
     shift = rest @ model.components.astype(np.float64)
     total, captured = 0.0, np.zeros(model.num_components)
-    for block in blocks(features, origin, np.float32):
+    # Sparse records stay where they are, so the digits that centring costs must be there to be lost.
+    for block in blocks(features, origin, np.float64 if is_sparse(features) else np.float32):
         total += squared_norm(block) - 2 * float(column_sums(block) @ rest) + block.shape[0] * float(rest @ rest)
         projections = np.asarray(block @ model.components, np.float64) - shift
         captured += np.einsum("ij,ij->j", projections, projections)

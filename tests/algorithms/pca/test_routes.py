@@ -289,7 +289,7 @@ def test_values_that_are_not_finite_are_named_with_their_place(
 
 
 def test_values_that_overflow_float32_are_named(rng: np.random.Generator) -> None:
-    features = rng.standard_normal((40, 6))
+    features = rng.standard_normal((40, 90))
     features[3, 2] = 1e30
     with pytest.raises(DataError, match=r"record 4, feature 3 is 1e\+30.*magnitude below"):
         solve([Batch(features)], "features", precision=np.float32)

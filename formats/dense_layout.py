@@ -19,6 +19,7 @@ _FIXED: Final[dict[int, np.dtype[Any]]] = {
     3: np.dtype("<f8"),
 }  # field numbers of Float32Tensor, Float64Tensor
 _INT32: Final = 7
+_MOST_LABEL_BYTES: Final = 5  # of an int32 that is not negative
 # Verified and copied piece by piece, so that the second touch of a short record finds it in the cache. Of long
 # ones only the few bytes between the numbers are touched twice.
 _PIECE_BYTES: Final = 1 << 19
@@ -187,7 +188,7 @@ def _is_one_number(label: Numbers, frame: NDArray[np.uint8]) -> bool:
     if label.dtype is not None:
         return label.size == label.dtype.itemsize
     raw = frame[label.start : label.stop]
-    return 0 < raw.size <= 10 and bool(raw[-1] < 0x80) and bool((raw[:-1] >= 0x80).all())
+    return 0 < raw.size <= _MOST_LABEL_BYTES and bool(raw[-1] < 0x80) and bool((raw[:-1] >= 0x80).all())
 
 
 def _find_numbers(entry: memoryview, start: int) -> Numbers | None:

@@ -64,8 +64,9 @@ def read_model_tar(
     stream.seek(-len(start), io.SEEK_CUR)
     opened: Any = gzip.GzipFile(fileobj=stream) if start == b"\x1f\x8b" else stream
     files: dict[str, bytes] = {}
+    bounded = _Bounded(opened, limit_bytes, name)
     try:
-        with tarfile.open(fileobj=cast(BinaryIO, _Bounded(opened, limit_bytes, name)), mode="r|") as archive:
+        with tarfile.open(fileobj=cast(BinaryIO, bounded), mode="r|") as archive:
             for number, member in enumerate(archive):
                 if number >= _MOST_MEMBERS:
                     raise DataError(f"{name} has more than {_MOST_MEMBERS} members; a model has a few.")
@@ -73,6 +74,8 @@ def read_model_tar(
                 content = archive.extractfile(member) if member.isreg() else None
                 if content is not None:
                     files[path] = content.read()
+        while bounded.read(1 << 16):  # to the end, where gzip keeps its checksum
+            pass
     except _TAR_ERRORS as error:
         raise DataError(f"{name} is not a readable tar archive: {excerpt(str(error), 120)}.") from None
     return files

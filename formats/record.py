@@ -81,9 +81,8 @@ def _entry(record: Record, part: str, where: str) -> Value | None:
         found: Value = entries[KEY]
         return found
     if len(entries):
-        raise DataError(
-            f"{where}: expected {part} under the name 'values', found {excerpt(', '.join(sorted(entries)))}."
-        )
+        names = ", ".join(sorted(map(str, entries)))
+        raise DataError(f"{where}: expected {part} under the name 'values', found {excerpt(names)}.")
     if part == "features":
         raise DataError(f"{where}: it holds no features.")
     return None

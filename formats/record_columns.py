@@ -18,6 +18,7 @@ _VALUES_KEY: Final = np.frombuffer(KEY.encode(), np.uint8)
 _FIXED: Final[dict[int, np.dtype[Any]]] = {2: np.dtype("<f4"), 3: np.dtype("<f8")}
 _INT32: Final = 7
 _VALUES, _KEYS, _SHAPE = 1, 2, 3
+_ONE_ENTRY: Final = 17  # one map key and one map value
 
 
 class _UnusualError(Exception):
@@ -28,6 +29,7 @@ class _Tensors:
     """One tensor a record: its kind, and where its values, keys and shape lie (start == stop where absent)."""
 
     def __init__(self, count: int) -> None:
+        self.seen = np.zeros(count, np.uint8)  # map keys, plus 16 times map values
         self.kind = np.zeros(count, np.int64)
         self.start = np.zeros((4, count), np.int64)
         self.stop = np.zeros((4, count), np.int64)
@@ -63,13 +65,12 @@ def read_columns(data: NDArray[np.uint8], frames: Frames) -> Block | None:
 
 def _read_entries(data: NDArray[np.uint8], entries: Spans, tensors: _Tensors, odd: NDArray[np.bool_]) -> None:
     """Read map entries ``"values" -> Value``, at most one a record."""
-    seen = np.zeros(odd.size, np.uint8)
     for number, wire_type, content in split_fields(data, entries, odd):
         if number == 1 and wire_type == DELIMITED:
-            seen[content.owner] += 1
+            tensors.seen[content.owner] += 1
             _check_key(data, content)
         elif number == 2 and wire_type == DELIMITED:
-            seen[content.owner] += 16
+            tensors.seen[content.owner] += 16
             for kind, kind_type, tensor in split_fields(data, content, odd):
                 if kind_type != DELIMITED or kind not in {*_FIXED, _INT32} or tensors.kind[tensor.owner].any():
                     raise _UnusualError
@@ -77,7 +78,7 @@ def _read_entries(data: NDArray[np.uint8], entries: Spans, tensors: _Tensors, od
                 _read_tensor(data, tensor, tensors, odd)
         else:
             raise _UnusualError
-    if (seen[entries.owner] != 17).any():
+    if (tensors.seen[entries.owner] != _ONE_ENTRY).any():
         raise _UnusualError
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, BinaryIO, Final
 
 import numpy as np
@@ -84,16 +85,22 @@ def write_label_records(columns: Mapping[str, NDArray[Any]]) -> bytes:
     rows = len(next(iter(matrices.values())))
     if not rows:
         return b""
-    template = encode(
-        [Entry(LABEL, name.encode(), FLOAT32, (pack(matrix[:1]),)) for name, matrix in matrices.items()], 1
-    )
-    frames = np.tile(template, (rows, 1))
-    place = HEADER_BYTES
-    for name, matrix in matrices.items():
-        size = 4 * matrix.shape[1]
-        place += entry_sizes(Entry(LABEL, name.encode(), FLOAT32, (pack(matrix[:1]),)))[0].item()
-        frames[:, place - size : place] = matrix.view(np.uint8)
+    template, stops = _label_frame(tuple((name, matrix.shape[1]) for name, matrix in matrices.items()))
+    frames = np.empty((rows, template.size), np.uint8)
+    frames[:] = template
+    for matrix, stop in zip(matrices.values(), stops, strict=True):
+        frames[:, stop - 4 * matrix.shape[1] : stop] = matrix.view(np.uint8)
     return frames.tobytes()
+
+
+@lru_cache(maxsize=64)
+def _label_frame(columns: tuple[tuple[str, int], ...]) -> tuple[NDArray[np.uint8], list[int]]:
+    """Return a frame of zeros for columns of (name, width), and where each one's numbers end."""
+    entries = [
+        Entry(LABEL, name.encode(), FLOAT32, (pack(np.zeros((1, width), np.float32)),)) for name, width in columns
+    ]
+    sizes = [int(entry_sizes(entry)[0]) for entry in entries]
+    return encode(entries, 1), (HEADER_BYTES + np.cumsum(sizes)).tolist()
 
 
 class _LikeFrames:

@@ -99,6 +99,8 @@ def _stack(blocks: list[Features]) -> Features:
 def _float32(features: Features) -> Features:
     with np.errstate(over="ignore"):
         narrowed = features.astype(np.float32, copy=False)
+    if isinstance(narrowed, np.ndarray):
+        narrowed = np.ascontiguousarray(narrowed)
     values = narrowed if isinstance(narrowed, np.ndarray) else narrowed.data
     if not np.isfinite(values).all():
         raise DataError("The request holds values that are not finite numbers in float32.")

@@ -19,14 +19,16 @@ def decode_varints(data: NDArray[np.uint8]) -> tuple[NDArray[np.uint64], NDArray
         Shape (m,), modulo 2^64 as protobuf reads them.
     ends
         Shape (m,): index of each one's last byte.
-    None instead, if the last one is cut off or one has more than ten bytes.
+    None instead, if the last one is cut off or one has more than 64 bits.
     """
     ends = np.flatnonzero(data < 0x80)
     if data.size and (not ends.size or ends[-1] != data.size - 1):
         return None
     sizes = np.diff(ends, prepend=-1)
-    if sizes.size and int(sizes.max()) > MOST_BYTES:
-        return None
+    if sizes.size and int(sizes.max()) >= MOST_BYTES:
+        longest = data[ends[sizes >= MOST_BYTES]]
+        if int(sizes.max()) > MOST_BYTES or int(longest.max()) > 1:  # more than 64 bits
+            return None
     values = data[ends].astype(np.uint64)  # the last byte has the highest bits
     for place in range(1, int(sizes.max(initial=1))):
         longer = np.flatnonzero(sizes > place)

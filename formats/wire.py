@@ -14,6 +14,7 @@ VARINT: Final = 0
 FIXED_64: Final = 1
 DELIMITED: Final = 2
 FIXED_32: Final = 5
+_FIELD_NUMBERS: Final = 1 << 29
 
 
 class Spans(NamedTuple):
@@ -62,6 +63,9 @@ def split_fields(
             odd[open_.owner[~np.isin(tags, [tag for tag, _, _ in groups])]] = True
         rest = []
         for tag, group, place in groups:
+            if not 0 < tag >> 3 < _FIELD_NUMBERS:
+                odd[group.owner] = True
+                continue
             content, following = _content(data, tag & 7, group, place, odd)
             yield tag >> 3, tag & 7, content
             rest.append(following.only(following.start < following.stop))

@@ -47,9 +47,11 @@ def estimate_curvature(objective: Objective, parameters: NDArray[np.float64], lo
     Notes
     -----
     ``H = sum_i s_i D_i x_i x_i^T / sum_i s_i`` with ``D_i`` the second derivative of record i's loss. Records
-    are sampled with probability proportional to ``D_i`` (at most 1) and weighted by its inverse, so the
-    estimate is unbiased, and costs O(r d^2) for r sampled records however many there are. Softmax uses the
-    mean of its classes' diagonal blocks for all of them.
+    are sampled with probability proportional to ``D_i (1 + |x_i|^2)``, at most 1, and weighted by its inverse,
+    so the estimate is unbiased, and costs O(r d^2) for r sampled records however many there are. The norm
+    matters: a feature that is rarely present has a few records with enormous normalised values, and a sample
+    without them would promise that its weight may move freely. Softmax uses the mean of its classes' diagonal
+    blocks for all of them.
 
     Source: sub-sampled Newton methods with non-uniform sampling, Xu, Yang, Roosta, Re and Mahoney (2016).
     """
@@ -59,9 +61,11 @@ def estimate_curvature(objective: Objective, parameters: NDArray[np.float64], lo
     single = replace(objective, candidates=objective.candidates.take([0]), left_out=np.array([-1]))
     rows = single.rows
     effective = (rows.scaler.fold(parameters) if rows.folded else parameters).astype(rows.dtype)
+    norms = _Norms(single)
     total, count = 0.0, 0.0
     for block in rows.blocks():
-        total += float(_second_derivatives(single, block, effective, loss).sum(dtype=np.float64))
+        importance = _second_derivatives(single, block, effective, loss) * norms.of(block)
+        total += float(importance.sum(dtype=np.float64))
         weights = block.sample_weights
         count += len(block.labels) if weights is None else float(weights.sum(dtype=np.float64))
     if not total > 0 or not np.isfinite(total):
@@ -71,7 +75,7 @@ def estimate_curvature(objective: Objective, parameters: NDArray[np.float64], lo
     hessian = np.zeros((width, width))
     for block in rows.blocks():
         second = _second_derivatives(single, block, effective, loss)
-        chance = np.minimum(second * (sampled / total), 1.0)
+        chance = np.minimum(second * norms.of(block) * (sampled / total), 1.0)
         chosen = np.flatnonzero(generator.random(len(second)) < chance)
         if len(chosen):
             hessian += _outer(single, block, chosen, second[chosen] / chance[chosen])
@@ -101,6 +105,28 @@ def _second_derivatives(objective: Objective, block: Block, parameters: Floats, 
     for weights in (block.class_weights, block.sample_weights):
         second = second if weights is None else second * weights
     return np.asarray(second)
+
+
+class _Norms:
+    """Squares of the normalised records' lengths, bias included: ``1 + sum_j ((x_j - shift_j) factor_j)^2``.
+
+    Taken from raw features as ``x^2 . f^2 - 2 x . (shift f^2) + const`` where those are what blocks hold.
+    """
+
+    def __init__(self, objective: Objective) -> None:
+        scaler, self._dtype = objective.rows.scaler, objective.rows.dtype
+        self._folded = objective.rows.folded
+        squares = scaler.factor**2 if self._folded else np.ones_like(scaler.factor)
+        shift = scaler.shift if self._folded else np.zeros_like(scaler.shift)
+        self._squares = squares.astype(self._dtype)
+        self._cross = (2 * shift * squares).astype(self._dtype)
+        self._constant = float(1 + (shift**2 * squares).sum())
+
+    def of(self, block: Block) -> Floats:
+        """Return the squared lengths of a block's records, shape (n,), at least 1."""
+        features: Any = block.features
+        squared = features * features  # element by element, also of a sparse array
+        return np.asarray(np.maximum(squared @ self._squares - features @ self._cross + self._constant, 1))
 
 
 def _outer(objective: Objective, block: Block, chosen: NDArray[np.intp], factor: Floats) -> Floats:

@@ -14,7 +14,7 @@ from algorithms.linear_learner.rows import Block, TrainingRows, fold_of
 
 FEWEST_ROWS = 60  # below this, no record can be spared
 SMALL_ROWS = 5000  # below this, no hold-out of the mini-batches is worth its name; five folds judge the finish
-CROSS_VALIDATED_ROWS = 200_000  # below this, every record takes its turn in one of three folds
+CROSS_VALIDATED_ROWS = 200_000  # below this, every record takes its turn in one of four folds
 MOST_HELD_OUT_ROWS = 20_000
 MOST_HELD_OUT_BYTES = 256_000_000
 
@@ -67,9 +67,9 @@ def choose_judges(problem: Problem, *, folds_allowed: bool) -> Judges:
     if found.rows < SMALL_ROWS and folds_allowed:
         return Judges("five-fold cross-validation", replace(rows, folds=5), None, (0, 1, 2, 3, 4), None)
     most = max(200, MOST_HELD_OUT_BYTES // _row_bytes(problem))
-    if folds_allowed and found.rows < min(CROSS_VALIDATED_ROWS, 3 * most) and problem.settings.num_outputs == 1:
-        with_folds = replace(rows, folds=3)
-        return Judges("three-fold cross-validation", with_folds, _collect(problem, with_folds), (0, 1, 2), 0)
+    if folds_allowed and found.rows < min(CROSS_VALIDATED_ROWS, 4 * most) and problem.settings.num_outputs == 1:
+        with_folds = replace(rows, folds=4)
+        return Judges("four-fold cross-validation", with_folds, _collect(problem, with_folds), (0, 1, 2, 3), 0)
     folds = max(10, -(-found.rows // min(MOST_HELD_OUT_ROWS, most)))
     with_folds = replace(rows, folds=folds)
     held_out = _collect(problem, with_folds)

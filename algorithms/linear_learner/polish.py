@@ -125,7 +125,7 @@ class _State:
         slope = self._pseudo_gradient()
         norm = np.sqrt(_dot(slope, slope))
         self.length = np.ones(self.shape[1])
-        self.scale = 1 / np.maximum(norm, 1.0)
+        self.scale = np.ones(self.shape[1]) if self.curvature is not None else 1 / np.maximum(norm, 1.0)
         self.direction = -self._newton(slope)
         self.slope = slope
         self.done = self._converged(slope)
@@ -168,6 +168,8 @@ class _State:
         product = _dot(step, change)
         squares = _dot(change, change)
         good = product > 1e-10 * squares
+        if self.curvature is not None:  # the same ratio, in the metric of the curvature
+            squares = _dot(change, self.curvature.solve(change, self.wd))
         self.scale = np.where(good, product / np.where(squares > 0, squares, 1), self.scale)
         inverse = np.where(good, 1 / np.where(good, product, 1), 0)
         self.pairs.append((step.astype(self.kept), change.astype(self.kept), inverse))
@@ -195,7 +197,7 @@ class _State:
     def _newton(self, vector: NDArray[np.float64]) -> NDArray[np.float64]:
         """Apply the first guess of the inverse Hessian: the estimated curvature, or a multiple of the identity."""
         if self.curvature is not None:
-            return self.curvature.solve(vector, self.wd)
+            vector = self.curvature.solve(vector, self.wd)
         return vector * self.scale[None, :, None]
 
     def _pseudo_gradient(self) -> NDArray[np.float64]:

@@ -18,7 +18,7 @@ from algorithms.linear_learner.reports import PolishReport, Report
 from algorithms.linear_learner.scoring import ScoreSample, as_float32, binary_sample, choices, link
 
 # L2 strengths that are tried, relative to the best of the parallel models; and without any lead.
-AROUND = (0.1, 0.22, 0.46, 1.0, 2.2)
+AROUND = (0.15, 0.4, 1.0, 2.5)
 LADDER = tuple(10.0 ** (power / 2) for power in range(-12, 3))
 PATH_PASSES, REFIT_PASSES = 10, 20
 TOLERANCE = {np.float32: 3e-4, np.float64: 1e-8}
@@ -76,12 +76,21 @@ def refine(
     passes, converged = state.passes, bool(state.converged[winner * len(folds)])
     refit_budget = None if budget is None else budget - passes
     if not problem.rows.stopping() and (refit_budget is None or refit_budget > 0) and not alone:
-        for step in _refit(problem, judges, parameters, path.take([winner]), refit_budget, state):
+        for step in _refit(problem, judges, parameters, _for_all(path.take([winner]), judges), refit_budget, state):
             yield PolishReport("refit", step.passes, REFIT_PASSES, float(step.evaluation.loss[0]))
         parameters, converged = step.parameters, bool(step.converged[0])
         passes += step.passes
     calibration = None if sample is None else _column(sample, winner)
     yield Refined(parameters, path, winner, train_losses, losses, criteria, calibration, passes, converged)
+
+
+def _for_all(winner: Candidates, judges: Judges) -> Candidates:
+    """Return the winner for training on all records: its L2 shrinks as the number of records grows.
+
+    L2 is a normal prior of the weights; next to a mean over n records its strength is that of the prior over n.
+    """
+    seen = 1 if judges.folds == (-1,) else 1 - 1 / judges.rows.folds
+    return winner.with_values(wd=winner.wd * seen)
 
 
 def _refit(
@@ -111,7 +120,7 @@ def _path(problem: Problem, judges: Judges, lead: Candidates) -> Candidates:
     alone = settings.num_models == 1 or judges.name.startswith("train")
     strengths = lead.wd
     if not settings.is_set("wd") and not alone:
-        crossed = len(judges.folds) > 3
+        crossed = len(judges.folds) > 4
         strengths = np.array(LADDER) if crossed else np.maximum(lead.wd[0], 1e-6) * np.array(AROUND)
     weights = np.unique(problem.candidates.positive_example_weight) if not alone else lead.positive_example_weight
     repeated = lead.take(np.zeros(len(strengths) * len(weights), np.intp))

@@ -10,20 +10,19 @@ from serve.models import ServedModel
 _SHORT: Final = 12  # more features than these are not written out
 
 
-def examples(model: ServedModel, port: int) -> list[tuple[str, str]]:
-    """Return (title, text) pairs that work as they stand on the machine that serves."""
-    host = f"localhost:{port}"
+def examples(model: ServedModel, host: str) -> list[tuple[str, str]]:
+    """Return (title, text) pairs that work as they stand, asking the host and port that the page came from."""
     extra = "contributions" if "contributions" in available_columns(model) else "reconstruction"
     record = ",".join(["1"] * model.feature_dim)
-    curl = f"curl -H 'Content-Type: text/csv' -d '{record}' {host}/invocations"
+    send = f"-d '{record}'"
+    prepare = ""
     if model.feature_dim > _SHORT:
-        curl = (
-            f"python3 -c \"print(','.join(['0'] * {model.feature_dim}))\" > record.csv\n"
-            f"curl -H 'Content-Type: text/csv' --data-binary @record.csv {host}/invocations"
-        )
+        prepare = f"python3 -c \"print(','.join(['0'] * {model.feature_dim}))\" > record.csv\n"
+        send = "--data-binary @record.csv"
+    curl = f"{prepare}curl -H 'Content-Type: text/csv' {send} 'http://{host}/invocations"
     return [
-        ("curl", curl),
-        ("curl, more than SageMaker answers", f"{curl}?output={','.join(_with_extra(model, extra))}"),
+        ("curl", f"{curl}'"),
+        ("curl, more than SageMaker answers", f"{curl}?output={','.join(_with_extra(model, extra))}'"),
         ("Python, standard library", _python(model, host)),
         ("boto3, as against an endpoint", _boto3(model, host)),
     ]

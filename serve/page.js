@@ -83,7 +83,7 @@ function showCurves(into) {
     }
     for (const share of [0, 0.25, 0.5, 0.75, 1]) {
       const value = low + share * span;
-      plot.append(svg("text", { x: x(value), y: height - 16, "text-anchor": "middle" }, String(+value.toPrecision(3))));
+      plot.append(svg("text", { x: x(value), y: height - 16, "text-anchor": "middle" }, String(+value.toFixed(span > 20 ? 0 : 3))));
     }
     plot.append(svg("text", { x: width / 2, y: height - 2, "text-anchor": "middle" }, curve.x_title));
     Object.entries(curve.lines).forEach(([name, values], i) => {

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from flask import Flask, Response, render_template_string
+from flask import Flask, Response, render_template_string, request
 from markupsafe import Markup
 from numpy.typing import NDArray
 
@@ -61,7 +61,7 @@ def _single(model: ServedModel, settings: Settings) -> dict[str, Any]:
         "defaults": (*defaults, *pictured) if side else defaults,
         "threshold": _threshold(model, settings),
         "reports": [view(name, report) for name, report in model.reports.items()],
-        "examples": examples(model, settings.port),
+        "examples": examples(model, request.host),
         "data": _embedded(
             {
                 "side": side,
@@ -81,6 +81,7 @@ def _single(model: ServedModel, settings: Settings) -> dict[str, Any]:
 
 def _multi(registry: Registry | None) -> dict[str, Any]:
     assert registry is not None
+    host = request.host
     models, _ = registry.page()
     return {
         "title": "Multi-model endpoint",
@@ -92,10 +93,10 @@ def _multi(registry: Registry | None) -> dict[str, Any]:
         "examples": [
             (
                 "load, invoke, unload",
-                "curl -H 'Content-Type: application/json' localhost:8080/models \\\n"
+                f"curl -H 'Content-Type: application/json' {host}/models \\\n"
                 '  -d \'{"model_name": "a", "url": "/opt/ml/models/a/model"}\'\n'
-                "curl -H 'Content-Type: text/csv' -d '1,2,3' localhost:8080/models/a/invoke\n"
-                "curl -X DELETE localhost:8080/models/a",
+                f"curl -H 'Content-Type: text/csv' -d '1,2,3' {host}/models/a/invoke\n"
+                f"curl -X DELETE {host}/models/a",
             )
         ],
         "data": _embedded({"side": None, "example": "", "images": [], "bars": [], "curves": []}),
@@ -130,7 +131,14 @@ def _facts(model: ServedModel) -> list[tuple[str, object]]:
         facts.append(("loss", model.linear.loss))
         if model.linear.predictor_type == "binary_classifier":
             facts.append(("threshold", f"{model.linear.threshold:.6g}"))
-    return [*facts, ("memory", f"{model.num_bytes / 1e6:.3g} MB")]
+    return [*facts, ("memory", _readable_bytes(model.num_bytes))]
+
+
+def _readable_bytes(count: int) -> str:
+    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= size:
+            return f"{count / size:.3g} {unit}"
+    return f"{count} bytes"
 
 
 def _threshold(model: ServedModel, settings: Settings) -> float | None:

@@ -18,7 +18,7 @@ RECORDIO = "application/x-recordio-protobuf"
 
 def rows_of(file: Path, *, skip: int) -> NDArray[np.float64]:
     with file.open() as lines:
-        return np.array([row for row in csv.reader(lines)][skip:], np.float64)
+        return np.array(list(csv.reader(lines))[skip:], np.float64)
 
 
 @pytest.mark.parametrize("place", ["pca-regular", "pca-regular/model.tar.gz", "pca-randomized", "linear-binary"])

@@ -78,4 +78,3 @@ def test_schemathesis_finds_no_contradiction(tmp_path: Path, kind: str) -> None:
             cwd=tmp_path,
         )
     assert done.returncode == 0, done.stdout[-4000:]
-    assert "No issues found" in done.stdout

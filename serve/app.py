@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tempfile
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +86,9 @@ def _add_single_model(app: Flask, service: Service, model: ServedModel) -> None:
 
 def _add_multi_model(app: Flask, service: Service, file: Path | None) -> Registry:
     if file is None:
-        file = Path(tempfile.mkdtemp(prefix="serve-models-")) / "models.sqlite"
+        folder = tempfile.mkdtemp(prefix="serve-models-")
+        weakref.finalize(app, shutil.rmtree, folder, ignore_errors=True)
+        file = Path(folder) / "models.sqlite"
     settings = service.settings
     registry = Registry(file, settings.base_dir, int(memory_limit() * 0.7), settings.workers)
 

@@ -66,7 +66,8 @@ def load_model(place: Path) -> ServedModel:
     """Read what is to be served from a folder, or from one ``model.tar.gz``.
 
     A folder is searched itself and one level deep for artifacts (``model_algo-1``, any ``model_*``) and for
-    ``*.tar.gz`` files that hold one. One artifact is served as it is; a PCA and a Linear Learner together are a
+    ``*.tar.gz`` files that hold one; but where ``model.tar.gz`` lies in the folder itself, it alone counts: it is
+    what SageMaker was told to deploy, and files beside it are its extraction or an earlier job's. One artifact is served as it is; a PCA and a Linear Learner together are a
     chain, whatever their names: the number of components decides that they belong together.
 
     Raises
@@ -116,8 +117,9 @@ def _check_chain(parts: Mapping[str, tuple[str, PCAModel | LinearLearnerModel]])
 
 def _artifacts(place: Path) -> Iterator[tuple[str, bytes, Mapping[str, Any] | None]]:
     """Yield (name, bytes, report) of each artifact in a folder or tar file."""
-    if place.is_file():
-        yield from _tar_artifacts(place)
+    deployed = place if place.is_file() else place / "model.tar.gz"
+    if deployed.is_file():
+        yield from _tar_artifacts(deployed, deployed.parent)
         return
     for folder in _folders(place):
         report = _report(folder / "report.json", place)
@@ -133,9 +135,9 @@ def is_artifact_name(name: str) -> bool:
     return name.startswith("model_") and not name.endswith(_NOT_ARTIFACTS)
 
 
-def _tar_artifacts(path: Path, root: Path | None = None) -> Iterator[tuple[str, bytes, Mapping[str, Any] | None]]:
+def _tar_artifacts(path: Path, root: Path) -> Iterator[tuple[str, bytes, Mapping[str, Any] | None]]:
     try:
-        members = read_model_tar(_contents(path, root or path.parent))
+        members = read_model_tar(_contents(path, root))
     except DataError as error:
         raise ModelError(f"{path.name} cannot be read: {error}") from error
     report = _parse_report(members.get("report.json"))

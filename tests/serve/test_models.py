@@ -56,6 +56,13 @@ def test_a_tar_file_itself_or_in_a_folder(tmp_path: Path) -> None:
         assert served.reports == {"pca": {"summary": []}}
 
 
+def test_model_tar_gz_decides_over_what_was_extracted_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "model.tar.gz").write_bytes(write_model_tar({"model_algo-1": write_artifact(make_pca())}))
+    write_model(tmp_path, make_pca(), "model_algo-1-x7k2p")
+    write_model(tmp_path, make_linear(), "model_algo-1-earlier")
+    assert load_model(tmp_path).algorithms == ("pca",)
+
+
 @pytest.mark.parametrize("layout", ["one folder", "subfolders", "tar files"])
 def test_a_pca_and_a_linear_learner_are_a_chain(tmp_path: Path, layout: str) -> None:
     pca, linear = make_pca(4, 2), make_linear(2)

@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import Any
 
 # name -> the module that has it
-_ESTIMATORS: dict[str, str] = {}
+_ESTIMATORS: dict[str, str] = {"PCA": "algorithms.pca.estimator"}
 
 __all__ = list(_ESTIMATORS)
 

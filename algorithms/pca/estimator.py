@@ -1,0 +1,205 @@
+"""PCA for Python people: a scikit-learn estimator over the same maths, with SageMaker's parameter names."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from algorithms.batch import Batch, Features
+from algorithms.errors import UserError
+from algorithms.pca import partial, routes
+from algorithms.pca.decomposition import completed
+from algorithms.pca.model import PCAModel
+from algorithms.pca.partial import PartialState
+from algorithms.pca.plan import Plan, Solution
+from algorithms.pca.settings import PCASettings, read_settings
+from algorithms.pca.training import make_plan, never
+
+
+class PCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    """Principal component analysis, as Amazon SageMaker's built-in PCA computes it.
+
+    Components come strongest first whatever the mode, as everywhere in scikit-learn; `model_` has them in
+    the order in which SageMaker's artifacts store them. Sparse input stays sparse: the mean is subtracted
+    implicitly. float32 input is computed in float32, anything else in float64.
+
+    Parameters
+    ----------
+    num_components
+        Number of components to keep, at most the number of features; None keeps ``min(n_samples, n_features)``.
+    algorithm_mode
+        ``regular``: exact. ``randomized``: for many features; near the optimum, in less memory and time.
+    extra_components
+        ``randomized``: directions carried beyond num_components; -1 means ``max(10, num_components)``.
+    subtract_mean
+        Whether to centre the data.
+    seed
+        Start of the random numbers; the same seed gives the same model.
+
+    Attributes
+    ----------
+    components_
+        Shape (num_components, n_features), orthonormal rows, strongest first.
+    singular_values_
+        Shape (num_components,), of the centred data.
+    explained_variance_
+        Shape (num_components,), ``singular_values_**2 / (n_samples - 1)``.
+    explained_variance_ratio_
+        Shape (num_components,), shares of the total variance of the data.
+    mean_
+        Shape (n_features,); zeros where `subtract_mean` is false.
+    n_components_
+        Number of components kept.
+    n_samples_
+        Number of records seen.
+    n_features_in_, feature_names_in_
+        As everywhere in scikit-learn.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from algorithms import PCA
+    >>> X = np.array([[1.0, 2.0], [3.0, 6.1], [5.0, 9.9]])
+    >>> PCA(num_components=1).fit(X).explained_variance_ratio_.round(4)
+    array([0.9999])
+    """
+
+    def __init__(
+        self,
+        num_components: int | None = None,
+        *,
+        algorithm_mode: str = "regular",
+        extra_components: int = -1,
+        subtract_mean: bool = True,
+        seed: int = 0,
+    ) -> None:
+        self.num_components = num_components
+        self.algorithm_mode = algorithm_mode
+        self.extra_components = extra_components
+        self.subtract_mean = subtract_mean
+        self.seed = seed
+
+    def fit(self, X: Any, y: Any = None) -> PCA:
+        """Fit to records of shape (n_samples, n_features), dense or sparse; `y` is ignored."""
+        features = self._checked(X, reset=True)
+        n, d = features.shape
+        plan = self._plan(features, min(n, d) if self.num_components is None else self.num_components)
+        generator = np.random.default_rng(self.seed)
+        steps = routes.solve([Batch(features)], plan, generator, never)
+        self._partial: PartialState | None = None
+        self._take(_finished(steps), plan, generator)
+        return self
+
+    def partial_fit(self, X: Any, y: Any = None) -> PCA:
+        """Go on fitting with further records; after each call the model is that of all records so far.
+
+        With few features the result is what `fit` on all records gives. Where the scatter matrix would not
+        fit (`randomized` beyond 1,024 features), a single-pass Nystroem sketch takes its place: near the
+        optimum for spectra that decay, since no record is seen twice.
+
+        Records of the first call decide the default of `num_components`.
+        """
+        state = getattr(self, "_partial", None)
+        features = self._checked(X, reset=state is None)
+        if state is None:
+            wanted = min(features.shape) if self.num_components is None else self.num_components
+            plan = self._plan(features, wanted)
+            state = partial.begin(features, plan, np.random.default_rng(self.seed))
+        self._partial = partial.update(state, features)
+        self._take(partial.finish(self._partial), state.plan, np.random.default_rng(self.seed))
+        return self
+
+    def transform(self, X: Any) -> NDArray[Any]:
+        """Project records onto the components: shape (n_samples, num_components), strongest first."""
+        check_is_fitted(self)
+        features = self._checked(X, reset=False)
+        components = self.components_.astype(features.dtype, copy=False).T
+        shift = self.mean_.astype(features.dtype, copy=False) @ components
+        projections: NDArray[Any] = np.asarray(features @ components) - shift
+        return projections
+
+    def inverse_transform(self, X: Any) -> NDArray[Any]:
+        """Map projections of shape (n_samples, num_components) back to records."""
+        check_is_fitted(self)
+        records: NDArray[Any] = np.asarray(X) @ self.components_ + self.mean_
+        return records
+
+    @property
+    def model_(self) -> PCAModel:
+        """The model as SageMaker's artifacts store it: float32, `regular` weakest first.
+
+        ``formats.artifact.write_artifact(pca.model_)`` gives the bytes of a ``model_algo-1`` file.
+        """
+        check_is_fitted(self)
+        order = slice(None, None, -1 if self._settings.algorithm_mode == "regular" else 1)
+        return PCAModel(
+            np.ascontiguousarray(self.singular_values_[order], np.float32),
+            np.ascontiguousarray(self.components_[order].T, np.float32),
+            self.mean_.astype(np.float32) if self.subtract_mean else None,
+        )
+
+    @property
+    def _n_features_out(self) -> int:
+        return int(self.components_.shape[0])
+
+    def _plan(self, features: Features, num_components: int) -> Plan:
+        try:
+            self._settings: PCASettings = read_settings(
+                {
+                    "feature_dim": int(features.shape[1]),
+                    "mini_batch_size": max(1, int(features.shape[0])),
+                    "num_components": num_components,
+                    "algorithm_mode": self.algorithm_mode,
+                    "extra_components": self.extra_components,
+                    "subtract_mean": self.subtract_mean,
+                    "seed": self.seed,
+                }
+            )
+        except UserError as error:
+            raise ValueError(str(error)) from None
+        if num_components > features.shape[1]:
+            raise ValueError(f"num_components={num_components} must be at most n_features={features.shape[1]}")
+        return make_plan(self._settings, np.float32 if features.dtype == np.float32 else np.float64)
+
+    def _checked(self, X: Any, *, reset: bool) -> Features:
+        checked = validate_data(
+            self, X, reset=reset, accept_sparse="csr", dtype=[np.float64, np.float32], order="C"
+        )
+        if isinstance(checked, np.ndarray):
+            return checked
+        from scipy.sparse import csr_array
+
+        return csr_array(checked)
+
+    def _take(self, solution: Solution, plan: Plan, generator: np.random.Generator) -> None:
+        pairs, seen = solution.decomposition, solution.moments
+        k, precision = plan.num_components, plan.precision
+        eigenvalues = np.zeros(k)
+        eigenvalues[: len(pairs.eigenvalues)] = pairs.eigenvalues
+        total = seen.total(plan.centred)
+        self.components_ = np.ascontiguousarray(completed(pairs.components, k, generator).T, precision)
+        self.singular_values_ = np.sqrt(eigenvalues).astype(precision)
+        self.explained_variance_ = (eigenvalues / max(1, seen.count - 1)).astype(precision)
+        self.explained_variance_ratio_ = (eigenvalues / total if total > 0 else eigenvalues).astype(precision)
+        self.mean_ = (seen.mean if plan.centred else np.zeros_like(seen.mean)).astype(precision)
+        self.n_components_ = k
+        self.n_samples_ = seen.count
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+
+def _finished(steps: Any) -> Solution:
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            solution: Solution = end.value
+            return solution

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import threading
 import warnings
 from typing import Any, Final
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 _LINE_END: Final = 9e-303
 _LINE_END_TEXT: Final = b",9e-303,"
 _LAST_LINE_END_TEXT: Final = b",9e-303]"
+_QUOTED_CELL: Final = re.compile(rb'(^|[,\n])[ \t]*"([^",\r\n]*)"(?=[ \t]*(?:[,\r\n]|\Z))')
 _parsers = threading.local()  # a parser serves one thread at a time
 
 
@@ -40,6 +42,10 @@ def parse_lines(text: bytes) -> NDArray[np.float64] | None:
     text
         Lines, the last with or without its line end; no blank lines.
     """
+    if b'"' in text:
+        text = _QUOTED_CELL.sub(rb"\1\2", text)
+        if b'"' in text:  # a quote that does not enclose a whole cell
+            return None
     rows = _parse_as_json(text)
     return _parse_as_table(text) if rows is None else rows
 
@@ -71,7 +77,7 @@ def _parse_as_table(text: bytes) -> NDArray[np.float64] | None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")  # "input contained no data"
-            table = np.loadtxt(io.StringIO(text.decode()), delimiter=",", comments=None, quotechar='"', ndmin=2)
+            table = np.loadtxt(io.StringIO(text.decode()), delimiter=",", comments=None, ndmin=2)
     except (ValueError, UserWarning, OverflowError):
         return None
     return table if np.isfinite(table).all() else None

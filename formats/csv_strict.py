@@ -20,6 +20,8 @@ _LARGEST: Final = 3.4028235677973366e38  # beyond it, rounding to float32 gives 
 
 def split_cells(line: str) -> list[str]:
     """Split a line at its commas; a quoted cell loses its quotes. Spaces around cells do not count."""
+    if line.count('"') % 2:  # a quote that is never closed: the cell keeps it, and is no number
+        return line.split(",")
     if '"' not in line:
         return [cell.strip() for cell in line.split(",")]
     try:
@@ -114,7 +116,7 @@ def _cell_hint(cell: str, cells: Sequence[str], line: int) -> str:
         return " This looks like JSON, but the content type says CSV."
     if re.fullmatch(r"[0-9]+:\S+.*", cell):
         return " This looks like libsvm text; send sparse data as recordIO-protobuf."
-    if "\ufffd" in cell or "\0" in cell or any(not part.isprintable() for part in cell[:20]):
+    if "\ufffd" in cell or not cell[:20].replace("\t", " ").isprintable():
         return " This is not text: is it a binary or compressed file, or not UTF-8?"
     if _separator_hint(cells):
         return _separator_hint(cells)

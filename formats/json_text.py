@@ -115,7 +115,8 @@ def _matrix(buffers: list[Any]) -> NDArray[np.float32] | None:
 def _parse_line(line: bytes, where: str) -> Row:
     if line.count(b"[") == 1:
         try:
-            values = np.frombuffer(_dense_values(parser().parse(line))).astype(np.float32)
+            with np.errstate(over="ignore"):
+                values = np.frombuffer(_dense_values(parser().parse(line))).astype(np.float32)
         except (ValueError, KeyError, TypeError, RuntimeError, AttributeError):
             values = np.zeros(0, np.float32)
         if values.size and np.isfinite(values).all():

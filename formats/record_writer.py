@@ -80,11 +80,10 @@ def write_label_records(columns: Mapping[str, NDArray[Any]]) -> bytes:
     columns
         Name -> shape (n,) or (n, c). Names are written sorted.
     """
-    matrices = {name: columns[name].reshape(len(columns[name]), -1) for name in sorted(columns)}
-    matrices = {name: np.ascontiguousarray(matrix, "<f4") for name, matrix in matrices.items()}
-    rows = len(next(iter(matrices.values())))
+    rows = len(next(iter(columns.values())))
     if not rows:
         return b""
+    matrices = {name: np.ascontiguousarray(columns[name], "<f4").reshape(rows, -1) for name in sorted(columns)}
     template, stops = _label_frame(tuple((name, matrix.shape[1]) for name, matrix in matrices.items()))
     frames = np.empty((rows, template.size), np.uint8)
     frames[:] = template

@@ -66,9 +66,10 @@ def load_model(place: Path) -> ServedModel:
     """Read what is to be served from a folder, or from one ``model.tar.gz``.
 
     A folder is searched itself and one level deep for artifacts (``model_algo-1``, any ``model_*``) and for
-    ``*.tar.gz`` files that hold one; but where ``model.tar.gz`` lies in the folder itself, it alone counts: it is
-    what SageMaker was told to deploy, and files beside it are its extraction or an earlier job's. One artifact is served as it is; a PCA and a Linear Learner together are a
-    chain, whatever their names: the number of components decides that they belong together.
+    ``*.tar.gz`` files that hold one. Where ``model.tar.gz`` lies in the folder itself, it alone counts: it is what
+    SageMaker was told to deploy, and files beside it are its extraction or an earlier job's. One artifact is
+    served as it is; a PCA and a Linear Learner together are a chain, whatever their names: the number of
+    components decides that they belong together.
 
     Raises
     ------

@@ -18,6 +18,8 @@ from typing import Any, ClassVar, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from algorithms.linear_learner.kinks import ramp, rounded_absolute
+
 Floats: TypeAlias = NDArray[np.floating[Any]]
 
 
@@ -78,7 +80,7 @@ class Hinge:
     def value_and_gradient(self, raw: Floats, labels: Floats) -> tuple[Floats, Floats]:
         """Return each record's loss and the gradient in the raw score."""
         sign = 2 * labels - 1
-        value, slope = _ramp(self.margin / 2 - sign * (raw - 0.5), self.smoothing)
+        value, slope = ramp(self.margin / 2 - sign * (raw - 0.5), self.smoothing)
         return value, -sign * slope
 
 
@@ -109,7 +111,7 @@ class Absolute:
 
     def value_and_gradient(self, raw: Floats, labels: Floats) -> tuple[Floats, Floats]:
         """Return each record's loss and the gradient in the raw score."""
-        return _rounded_absolute(raw - labels, self.smoothing)
+        return rounded_absolute(raw - labels, self.smoothing)
 
 
 @dataclass(frozen=True)
@@ -127,7 +129,7 @@ class Quantile:
     def value_and_gradient(self, raw: Floats, labels: Floats) -> tuple[Floats, Floats]:
         """Return each record's loss and the gradient in the raw score."""
         error = raw - labels
-        value, slope = _rounded_absolute(error, self.smoothing)
+        value, slope = rounded_absolute(error, self.smoothing)
         tilt = 0.5 - self.quantile
         return value / 2 + tilt * error, slope / 2 + tilt
 
@@ -180,8 +182,8 @@ class EpsInsensitiveAbsolute:
     def value_and_gradient(self, raw: Floats, labels: Floats) -> tuple[Floats, Floats]:
         """Return each record's loss and the gradient in the raw score."""
         error = raw - labels
-        above, up = _ramp(error - self.insensitivity, self.smoothing)
-        below, down = _ramp(-error - self.insensitivity, self.smoothing)
+        above, up = ramp(error - self.insensitivity, self.smoothing)
+        below, down = ramp(-error - self.insensitivity, self.smoothing)
         return above + below, up - down
 
 
@@ -221,22 +223,6 @@ def softened(loss: Loss, width: float) -> Loss:
     if isinstance(loss, EpsInsensitiveAbsolute):
         return EpsInsensitiveAbsolute(loss.insensitivity, width)
     return loss
-
-
-def _rounded_absolute(error: Floats, width: float) -> tuple[Floats, Floats]:
-    """Return ``|e|``, or ``e^2/(2 width) + width/2`` within +-width, and its slope."""
-    if width == 0:
-        return np.abs(error), np.sign(error)
-    slope = np.clip(error / width, -1, 1)
-    return slope * (error - slope * (width / 2)) + width / 2, slope
-
-
-def _ramp(argument: Floats, width: float) -> tuple[Floats, Floats]:
-    """Return ``max(u, 0) = (u + |u|) / 2`` and its slope, with the kink rounded over +-width."""
-    if width == 0:
-        return np.maximum(argument, 0), (argument > 0).astype(argument.dtype)
-    value, slope = _rounded_absolute(argument, width)
-    return (argument + value) / 2, (slope + 1) / 2
 
 
 def make_loss(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,11 +12,12 @@ from numpy.typing import NDArray
 from algorithms.linear_learner.candidates import Candidates
 from algorithms.linear_learner.hold_out import Judges
 from algorithms.linear_learner.losses import Floats
-from algorithms.linear_learner.objective import Objective
+from algorithms.linear_learner.objective import Objective, raw_scores
 from algorithms.linear_learner.polish import Polished, polish
-from algorithms.linear_learner.problem import Problem
+from algorithms.linear_learner.problem import Problem, evaluation_blocks
 from algorithms.linear_learner.reports import PolishReport, Report
-from algorithms.linear_learner.scoring import ScoreSample, as_float32, binary_sample, choices, link
+from algorithms.linear_learner.robust import RefitStart, RobustFinish, is_wanted, try_robust
+from algorithms.linear_learner.scoring import ScoreSample, as_float32, choices, link, mean_losses
 
 # L2 strengths that are tried, relative to the best of the parallel models; and without any lead.
 AROUND = (0.15, 0.4, 1.0, 2.5)
@@ -37,6 +39,7 @@ class Refined:
     calibration: ScoreSample | None
     passes: int
     converged: bool
+    robust: RobustFinish | None
 
 
 def refine(
@@ -67,21 +70,54 @@ def refine(
         best = float(np.nanmin(state.evaluation.loss))
         yield PolishReport("path", state.passes, limit, best)
     assert state is not None
-    losses, criteria, sample = _judge(problem, judges, objective, state, len(path))
-    winner = _pick(problem, losses, criteria, sample)
-    train_losses = state.evaluation.loss.reshape(len(path), -1).mean(axis=1)
-    outputs = objective.outputs
-    first = winner * len(folds) * outputs
-    parameters = state.parameters[:, first : first + outputs]
+    losses, criteria, raw = _judge(problem, judges, objective, state, len(path))
+    winner = _pick(problem, losses, criteria, raw)
+    per_model = len(folds) * objective.outputs
+    parameters = state.parameters[:, winner * per_model : winner * per_model + objective.outputs]
     passes, converged = state.passes, bool(state.converged[winner * len(folds)])
-    refit_budget = None if budget is None else budget - passes
-    if not problem.rows.stopping() and (refit_budget is None or refit_budget > 0) and not alone:
-        for step in _refit(problem, judges, parameters, _for_all(path.take([winner]), judges), refit_budget, state):
-            yield PolishReport("refit", step.passes, REFIT_PASSES, float(step.evaluation.loss[0]))
-        parameters, converged = step.parameters, bool(step.converged[0])
-        passes += step.passes
-    calibration = None if sample is None else _column(sample, winner)
-    yield Refined(parameters, path, winner, train_losses, losses, criteria, calibration, passes, converged)
+    left = None if budget is None else budget - passes
+    everything = _objective(problem, judges, _for_all(path.take([winner]), judges), np.array([-1]))
+    if not problem.rows.stopping() and (left is None or left > 0) and not alone:
+        refit_limit = REFIT_PASSES * (5 if objective.rows.dtype is np.float64 else 1)
+        refit_limit = refit_limit if left is None else min(refit_limit, left)
+        tolerance = TOLERANCE[objective.rows.dtype]
+        for step in polish(everything, parameters, refit_limit, tolerance, state.curvature):
+            yield PolishReport("refit", step.passes, refit_limit, float(step.evaluation.loss[0]))
+            parameters, converged, refit_passes = step.parameters, bool(step.converged[0]), step.passes
+        passes += refit_passes
+    calibration = None if raw is None else _column(raw, winner)
+    robust: RobustFinish | None = None
+    if calibration is not None and budget is None and is_wanted(problem.settings) and not problem.rows.stopping():
+        own = np.arange(winner * len(folds), (winner + 1) * len(folds))
+        steps = try_robust(
+            _objective(problem, judges, objective.candidates.take(own), objective.left_out[own]),
+            replace(state, parameters=state.parameters[:, own]),
+            calibration,
+            partial(_raw_scores, problem, judges),
+            problem.settings,
+            RefitStart(everything, parameters),
+        )
+        for report in steps:
+            if isinstance(report, RobustFinish):
+                robust = report
+            else:
+                yield report
+        assert robust is not None
+        passes += robust.passes
+        if robust.won:
+            parameters, calibration = robust.parameters, robust.sample
+    yield Refined(
+        parameters,
+        path,
+        winner,
+        state.evaluation.loss.reshape(len(path), -1).mean(axis=1),
+        losses,
+        criteria,
+        None if calibration is None else _linked(calibration, problem.settings.resolved_loss),
+        passes,
+        converged,
+        robust,
+    )
 
 
 def _for_all(winner: Candidates, judges: Judges) -> Candidates:
@@ -91,22 +127,6 @@ def _for_all(winner: Candidates, judges: Judges) -> Candidates:
     """
     seen = 1 if judges.folds == (-1,) else 1 - 1 / judges.rows.folds
     return winner.with_values(wd=winner.wd * seen)
-
-
-def _refit(
-    problem: Problem,
-    judges: Judges,
-    parameters: Floats,
-    winner: Candidates,
-    budget: int | None,
-    state: Polished,
-) -> Iterator[Polished]:
-    objective = _objective(problem, judges, winner, np.array([-1]))
-    limit = REFIT_PASSES * (5 if objective.rows.dtype is np.float64 else 1)
-    limit = limit if budget is None else min(limit, budget)
-    return polish(
-        objective, parameters.astype(np.float64), limit, TOLERANCE[objective.rows.dtype], state.curvature
-    )
 
 
 def _objective(problem: Problem, judges: Judges, candidates: Candidates, left_out: NDArray[np.int64]) -> Objective:
@@ -133,42 +153,53 @@ def _path(problem: Problem, judges: Judges, lead: Candidates) -> Candidates:
 def _judge(
     problem: Problem, judges: Judges, objective: Objective, state: Polished, count: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], ScoreSample | None]:
-    """Return each strength's loss and criterion on the judging records, and the scores behind them."""
+    """Return each strength's loss and criterion on the judging records, and the raw scores behind them."""
     settings = problem.settings
     nothing = np.full(count, np.nan)
-    sample = None
-    if judges.records is not None and not isinstance(judges.records, list):
-        from algorithms.linear_learner.scoring import mean_losses
-
-        raw = problem.raw_parameters(state.parameters)
-        columns = objective.candidates
-        losses = mean_losses(judges.records.blocks(), problem.raw_loss, raw, columns, objective.outputs)
-        if settings.is_binary:
-            sample = binary_sample(judges.records.blocks(), raw, settings, count)
-    elif judges.folds == (-1,):
+    if judges.name.startswith("train"):
         return state.evaluation.loss, nothing, None
+    if judges.folds == (-1,):
+        assert judges.records is not None
+        raw = problem.raw_parameters(state.parameters)
+        blocks = evaluation_blocks(judges.records)
+        losses = mean_losses(blocks, problem.raw_loss, raw, objective.candidates, objective.outputs)
     else:
         losses = np.nanmean(state.evaluation.held_out_loss.reshape(count, -1), axis=1)
-        if settings.is_binary:
-            sample = _out_of_fold_scores(problem, judges, objective, state, count)
-    criteria = nothing if sample is None else np.array([choice.value for choice in choices(sample, settings)])
-    return losses, criteria, sample
+    if not settings.is_binary:
+        return losses, nothing, None
+    sample = _raw_scores(problem, judges, objective, state.parameters, count)
+    linked = _linked(sample, settings.resolved_loss)
+    return losses, np.array([choice.value for choice in choices(linked, settings)]), sample
 
 
-def _out_of_fold_scores(
-    problem: Problem, judges: Judges, objective: Objective, state: Polished, count: int
+def _raw_scores(
+    problem: Problem, judges: Judges, objective: Objective, parameters: NDArray[np.float64], count: int
 ) -> ScoreSample:
-    """Score every left-out record by the models that did not see it."""
+    """Score every judging record by the models that did not see it; raw scores of `count` models."""
     sample = ScoreSample(64_000_000 // (count + 2))
-    for block, raw in objective.scores(state.parameters):
+    if judges.folds == (-1,):
+        assert judges.records is not None
+        raw_units = problem.raw_parameters(parameters)
+        for block in evaluation_blocks(judges.records):
+            scores = as_float32(raw_scores(block, raw_units, 1))
+            sample.update(scores, block.labels[:, 0], block.sample_weights)
+        return sample
+    for block, raw in objective.scores(parameters):
         assert block.folds is not None
         for position, fold in enumerate(judges.folds):
             inside = block.folds == fold
             if inside.any():
-                scores = link(raw[inside][:, position :: len(judges.folds)], problem.settings.resolved_loss)
                 weights = None if block.sample_weights is None else block.sample_weights[inside]
-                sample.update(as_float32(scores), block.labels[inside, 0], weights)
+                scores = as_float32(raw[inside][:, position :: len(judges.folds)])
+                sample.update(scores, block.labels[inside, 0], weights)
     return sample
+
+
+def _linked(sample: ScoreSample, loss: str) -> ScoreSample:
+    raw, labels, weights = sample.arrays()
+    result = ScoreSample(len(labels))
+    result.update(as_float32(link(raw, loss)), labels, weights)
+    return result
 
 
 def _pick(

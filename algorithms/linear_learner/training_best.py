@@ -6,18 +6,17 @@ docs/linear_learner.md explains it on one page.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from algorithms.linear_learner.early_stopping import EarlyStopping
 from algorithms.linear_learner.finish import Finished
+from algorithms.linear_learner.history import History, parallel_records, polished, with_outcome
 from algorithms.linear_learner.hold_out import Judges, choose_judges
-from algorithms.linear_learner.optimizers import columns_of
 from algorithms.linear_learner.problem import Problem, evaluation_blocks
 from algorithms.linear_learner.refinement import Refined, refine
-from algorithms.linear_learner.reports import EpochReport, ModelRecord, Notice, Report, State
+from algorithms.linear_learner.reports import EpochReport, Notice, Report, State
 from algorithms.linear_learner.scoring import binary_sample, choices, mean_losses
 from algorithms.linear_learner.settings import Settings
 from algorithms.linear_learner.stochastic import Ensemble, make_ensemble
@@ -45,63 +44,13 @@ def may_polish(settings: Settings) -> bool:
     return not any(settings.is_set(name) for name in FIRST_ORDER)
 
 
-@dataclass
-class _History:
-    """The story of each parallel model, and the best parameters seen."""
-
-    num_models: int
-    epochs: NDArray[np.int64] = field(init=False)
-    train: NDArray[np.float64] = field(init=False)
-    judged: NDArray[np.float64] = field(init=False)
-    best_value: float = float("inf")
-    best_model: int = 0
-    best_epoch: int = 0
-    best_parameters: NDArray[np.float64] | None = None
-
-    def __post_init__(self) -> None:
-        self.epochs = np.zeros(self.num_models, np.int64)
-        self.train = np.full(self.num_models, np.nan)
-        self.judged = np.full(self.num_models, np.nan)
-
-    def update(
-        self, ensemble: Ensemble, epoch: int, losses: NDArray[np.float64], ranks: NDArray[np.float64]
-    ) -> None:
-        alive = ensemble.alive
-        self.epochs[alive] += 1
-        self.train[alive], self.judged[alive] = losses, ranks
-        winner = int(np.argmin(ranks))
-        if ranks[winner] < self.best_value:
-            self.best_value, self.best_epoch = float(ranks[winner]), epoch
-            self.best_model = int(alive[winner])
-            columns = columns_of(np.array([winner]), ensemble.outputs)
-            self.best_parameters = ensemble.parameters[:, columns].astype(np.float64)
-
-    def state(self) -> dict[str, NDArray[np.generic]]:
-        assert self.best_parameters is not None
-        numbers = np.array([self.best_value, self.best_model, self.best_epoch])
-        return {
-            "history_epochs": self.epochs.copy(),
-            "history_train": self.train.copy(),
-            "history_judged": self.judged.copy(),
-            "history_best": numbers,
-            "best_parameters": self.best_parameters,
-        }
-
-    def restore(self, state: State) -> None:
-        self.epochs, self.train = state["history_epochs"].copy(), state["history_train"].copy()
-        self.judged = state["history_judged"].copy()
-        self.best_value = float(state["history_best"][0])
-        self.best_model, self.best_epoch = int(state["history_best"][1]), int(state["history_best"][2])
-        self.best_parameters = state["best_parameters"].copy()
-
-
 def train_best(problem: Problem, resume: State | None) -> Iterator[Report | Finished]:
     """Run the parallel epochs and the finish; the last thing yielded is the chosen model."""
     settings = problem.settings
     polishing = may_polish(settings)
     judges = choose_judges(problem, folds_allowed=polishing)
     yield Notice(f"Models are compared on {judges.name}.")
-    history = _History(len(problem.candidates))
+    history = History(len(problem.candidates))
     stopper = EarlyStopping(settings.early_stopping_patience, settings.early_stopping_tolerance)
     ensemble = make_ensemble(
         settings, problem.candidates, problem.loss, problem.survey.feature_dim, problem.rows.dtype
@@ -142,7 +91,7 @@ def _report(
     problem: Problem,
     judges: Judges,
     ensemble: Ensemble,
-    history: _History,
+    history: History,
     stopper: EarlyStopping,
     epoch: int,
     losses: NDArray[np.float64],
@@ -209,12 +158,12 @@ def _drop(ensemble: Ensemble, ranks: NDArray[np.float64], epoch: int, polishing:
 def _end(
     problem: Problem,
     judges: Judges,
-    history: _History,
+    history: History,
     ensemble: Ensemble,
     polishing: bool,
     reason: str,
 ) -> Iterator[Report | Finished]:
-    records = _parallel_records(problem, history)
+    records = parallel_records(problem, history)
     diverged = sum(record.outcome == "diverged" for record in records)
     if diverged:
         yield Notice(f"{diverged} of {len(records)} models diverged and were dropped.", warning=True)
@@ -229,14 +178,14 @@ def _end(
     if can_polish and (budget is None or budget > 0):
         for step in refine(problem, judges, parameters, lead, budget):
             if isinstance(step, Refined):
-                yield _polished(problem, judges, records, step, reason, epochs)
+                yield polished(problem, judges, records, step, reason, epochs)
             else:
                 yield step
         return
     if judges.left_out is not None and not problem.rows.stopping() and np.isfinite(parameters).all():
         parameters = _train_alone(problem, winner, history.best_epoch + 1)
         yield Notice(f"Model {winner} was trained again on all records for {history.best_epoch + 1} epochs.")
-    chosen = _outcome(records[winner], "chosen")
+    chosen = with_outcome(records[winner], "chosen")
     records[winner] = chosen
     yield Finished(parameters, tuple(records), chosen, judges.name, None, reason, epochs)
 
@@ -255,65 +204,3 @@ def _train_alone(problem: Problem, winner: int, epochs: int) -> NDArray[np.float
     for epoch in range(epochs):
         single.run_epoch(problem.rows.minibatches(settings.mini_batch_size, epoch))
     return single.parameters.astype(np.float64)
-
-
-def _parallel_records(problem: Problem, history: _History) -> list[ModelRecord]:
-    last = int(history.epochs.max())
-    records = []
-    for model in range(history.num_models):
-        finite = np.isfinite(history.train[model]) and np.isfinite(history.judged[model])
-        dropped = f"dropped after {history.epochs[model]} epochs"
-        outcome = "trained" if history.epochs[model] == last else dropped
-        records.append(
-            ModelRecord(
-                model,
-                "parallel",
-                int(history.epochs[model]),
-                float(history.train[model]),
-                float(history.judged[model]),
-                float("nan"),
-                outcome if finite else "diverged",
-                problem.candidates.describe(model),
-            )
-        )
-    return records
-
-
-def _polished(
-    problem: Problem,
-    judges: Judges,
-    records: list[ModelRecord],
-    refined: Refined,
-    reason: str,
-    epochs: int,
-) -> Finished:
-    for position in range(len(refined.candidates)):
-        records.append(
-            ModelRecord(
-                len(problem.candidates) + position,
-                "polished",
-                epochs,
-                float(refined.train_losses[position]),
-                float(refined.losses[position]),
-                float(refined.criteria[position]),
-                "chosen" if position == refined.winner else "polished",
-                refined.candidates.describe(position),
-            )
-        )
-    winner = records[len(problem.candidates) + refined.winner]
-    end = "converged" if refined.converged else "ended"
-    story = f"{reason}; then the second-order finish {end} after {refined.passes} passes"
-    return Finished(refined.parameters, tuple(records), winner, judges.name, refined.calibration, story, epochs)
-
-
-def _outcome(record: ModelRecord, outcome: str) -> ModelRecord:
-    return ModelRecord(
-        record.model,
-        record.stage,
-        record.epochs,
-        record.train_loss,
-        record.selection_loss,
-        record.criterion,
-        outcome,
-        record.hyperparameters,
-    )

@@ -8,7 +8,12 @@ from importlib import import_module
 from typing import Any
 
 # name -> the module that has it
-_ESTIMATORS: dict[str, str] = {"PCA": "algorithms.pca.estimator"}
+_ESTIMATORS: dict[str, str] = {
+    "LinearLearner": "algorithms.linear_learner.estimators",
+    "LinearLearnerClassifier": "algorithms.linear_learner.estimators",
+    "LinearLearnerRegressor": "algorithms.linear_learner.estimators",
+    "PCA": "algorithms.pca.estimator",
+}
 
 __all__ = list(_ESTIMATORS)
 

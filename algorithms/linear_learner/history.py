@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +37,7 @@ class History:
     def update(
         self, ensemble: Ensemble, epoch: int, losses: NDArray[np.float64], ranks: NDArray[np.float64]
     ) -> None:
+        """Take the losses and ranks (less is better) of an epoch."""
         alive = ensemble.alive
         self.epochs[alive] += 1
         self.train[alive], self.judged[alive] = losses, ranks
@@ -48,6 +49,7 @@ class History:
             self.best_parameters = ensemble.parameters[:, columns].astype(np.float64)
 
     def state(self) -> dict[str, NDArray[np.generic]]:
+        """Return everything as arrays."""
         assert self.best_parameters is not None
         numbers = np.array([self.best_value, self.best_model, self.best_epoch])
         return {
@@ -59,6 +61,7 @@ class History:
         }
 
     def restore(self, state: State) -> None:
+        """Continue from what `state` returned."""
         self.epochs, self.train = state["history_epochs"].copy(), state["history_train"].copy()
         self.judged = state["history_judged"].copy()
         self.best_value = float(state["history_best"][0])
@@ -67,6 +70,7 @@ class History:
 
 
 def parallel_records(problem: Problem, history: History) -> list[ModelRecord]:
+    """Return one record for each parallel model."""
     last = int(history.epochs.max())
     records = []
     for model in range(history.num_models):
@@ -96,6 +100,7 @@ def polished(
     reason: str,
     epochs: int,
 ) -> Finished:
+    """Return the end of a training that the second-order finish ended, its models added to the story."""
     for position in range(len(refined.candidates)):
         records.append(
             ModelRecord(
@@ -135,13 +140,5 @@ def polished(
 
 
 def with_outcome(record: ModelRecord, outcome: str) -> ModelRecord:
-    return ModelRecord(
-        record.model,
-        record.stage,
-        record.epochs,
-        record.train_loss,
-        record.selection_loss,
-        record.criterion,
-        outcome,
-        record.hyperparameters,
-    )
+    """Return the record with another outcome."""
+    return replace(record, outcome=outcome)

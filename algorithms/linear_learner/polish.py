@@ -111,7 +111,7 @@ class _State:
         self.has_l1 = bool(objective.candidates.l1.any())
         self.shape = shape
         self.tolerance = tolerance
-        self.noise = 1e-12 if objective.rows.dtype is np.float64 else 3e-7
+        self.noise = 1e-15 if objective.rows.dtype is np.float64 else 3e-7
         wide = int(np.prod(shape)) > 1_000_000
         self.kept = np.float32 if wide else np.float64  # the pairs of wide models are most of the memory
         self.pairs: deque[tuple[Floats, Floats, NDArray[np.float64]]] = deque(maxlen=MEMORY)

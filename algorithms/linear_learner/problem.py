@@ -101,7 +101,7 @@ def prepare(settings: Settings, channels: Channels, stopping: Callable[[], bool]
         )
     scaler = make_scaler(settings, found)
     size = found.rows * found.feature_dim
-    dtype: type[np.floating[Any]] = np.float64 if size <= SMALL and not found.sparse else np.float32
+    dtype: type[np.floating[Any]] = np.float64 if size <= SMALL else np.float32
     rows = TrainingRows(
         train, scaler, dtype, _class_weights(settings, found), seed=settings.seed, stopping=stopping
     )

@@ -23,7 +23,7 @@ from algorithms.linear_learner.scoring import ScoreSample, as_float32, choices, 
 AROUND = (0.15, 0.4, 1.0, 2.5)
 LADDER = tuple(10.0 ** (power / 2) for power in range(-12, 3))
 PATH_PASSES, REFIT_PASSES = 10, 20
-TOLERANCE = {np.float32: 3e-4, np.float64: 1e-8}
+TOLERANCE = {np.float32: 3e-4, np.float64: 1e-10}
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,6 +139,9 @@ def _path(problem: Problem, judges: Judges, lead: Candidates) -> Candidates:
     settings = problem.settings
     alone = settings.num_models == 1 or judges.name.startswith("train")
     strengths = lead.wd
+    if not settings.is_set("wd") and judges.name.startswith("train") and settings.num_models != 1:
+        # nothing can tell strengths apart: a standard normal prior of the normalised weights
+        strengths = np.array([1 / problem.survey.total_weight])
     if not settings.is_set("wd") and not alone:
         crossed = len(judges.folds) > 4
         strengths = np.array(LADDER) if crossed else np.maximum(lead.wd[0], 1e-6) * np.array(AROUND)

@@ -125,7 +125,7 @@ def choose_threshold(curve: ThresholdCurve, settings: Settings, natural: float) 
 
     Chosen, for `best`: of all thresholds whose accuracy or F score is within half a standard error of the
     highest, the one nearest to the natural threshold. The highest value of a finite sample is partly luck,
-    and a threshold that moved after it does worse on new data.
+    and a threshold that moved after it does worse on new data. A threshold lies halfway between two scores.
     """
     values = criterion_values(curve, settings)
     best = int(np.argmax(values))
@@ -144,7 +144,18 @@ def choose_threshold(curve: ThresholdCurve, settings: Settings, natural: float) 
             return Choice(natural, float(_value_at(curve, values, natural)))
         close = np.flatnonzero(values >= values[best] - margin)
         best = int(close[np.argmin(np.abs(curve.thresholds[close] - natural))])
-    return Choice(float(curve.thresholds[best]), float(values[best]))
+    return Choice(_between(curve, best), float(values[best]))
+
+
+def _between(curve: ThresholdCurve, position: int) -> float:
+    """Return a threshold that separates this score from the next lower one: halfway.
+
+    A score that is computed once more may differ in its last bit; a record at the threshold must not.
+    """
+    here = float(curve.thresholds[position])
+    if position + 1 == len(curve.thresholds):
+        return here
+    return (here + float(curve.thresholds[position + 1])) / 2
 
 
 def _value_at(curve: ThresholdCurve, values: NDArray[np.float64], threshold: float) -> float:

@@ -1,0 +1,231 @@
+"""scikit-learn estimators over Linear Learner, with AWS's hyperparameter names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from inspect import Parameter, Signature
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+
+from algorithms.batch import Batch, HeldBatches
+from algorithms.errors import UserError
+from algorithms.hyperparameters import declarations
+from algorithms.linear_learner.reports import Trained
+from algorithms.linear_learner.scoring import link
+from algorithms.linear_learner.settings import LOSSES, Settings, read_settings
+from algorithms.linear_learner.training import train
+
+_FROM_DATA = ("predictor_type", "num_classes", "feature_dim")
+_DEFAULTS = {name: default for name, (_, default) in declarations(Settings).items() if name not in _FROM_DATA}
+
+
+def _keyword_signature(constructor: Callable[..., None]) -> Callable[..., None]:
+    """Give a constructor the signature that scikit-learn inspects: one keyword per hyperparameter."""
+    keywords = [Parameter(name, Parameter.KEYWORD_ONLY, default=default) for name, default in _DEFAULTS.items()]
+    itself = Parameter("self", Parameter.POSITIONAL_OR_KEYWORD)
+    constructor.__signature__ = Signature([itself, *keywords])  # type: ignore[attr-defined]
+    return constructor
+
+
+class _LinearLearnerEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no types
+    """What both faces share: parameters, training, raw scores.
+
+    Every hyperparameter of the table in docs/linear_learner.md is a keyword, except those that the data tell
+    (`predictor_type`, `num_classes`, `feature_dim`). A value that differs from its default counts as set.
+    """
+
+    @_keyword_signature
+    def __init__(self, **parameters: Any) -> None:
+        unknown = sorted(parameters.keys() - _DEFAULTS.keys())
+        if unknown:
+            raise TypeError(f"{type(self).__name__} has no hyperparameter {unknown[0]!r}")
+        for name, default in _DEFAULTS.items():
+            setattr(self, name, parameters.get(name, default))
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+    def _train(
+        self,
+        X: Any,
+        labels: NDArray[Any],
+        sample_weight: Any,
+        validation: Batch | None,
+        fixed: dict[str, object],
+    ) -> Trained:
+        weights = None
+        if sample_weight is not None:
+            weights = _check_sample_weight(sample_weight, X, dtype=X.dtype, ensure_non_negative=True)
+            used = np.flatnonzero(weights)  # what weighs nothing must not move means and folds either
+            X, labels, weights = X[used], labels[used], weights[used]
+            if len(used) == 0:
+                raise ValueError("sample_weight: at least one weight must be positive")
+        channels = {"train": _held(Batch(_rows(X), labels, weights))}
+        if validation is not None:
+            channels["validation"] = _held(validation)
+        changed = {name: getattr(self, name) for name in _DEFAULTS}
+        given = {name: value for name, value in changed.items() if value != _DEFAULTS[name]}
+        try:
+            for report in train(read_settings({**given, **fixed}), channels):
+                if isinstance(report, Trained):
+                    trained = report
+        except UserError as error:
+            raise ValueError(str(error)) from error
+        self.model_ = trained.model
+        self.models_ = [
+            {
+                "model": record.model,
+                "stage": record.stage,
+                "outcome": record.outcome,
+                "train_loss": record.train_loss,
+                "selection_loss": record.selection_loss,
+                "criterion": record.criterion,
+                **record.hyperparameters,
+            }
+            for record in trained.records
+        ]
+        return trained
+
+    def _raw_scores(self, X: Any) -> NDArray[np.float64]:
+        check_is_fitted(self)
+        X = validate_data(self, X, reset=False, accept_sparse="csr", dtype=[np.float64, np.float32])
+        return np.asarray(X @ np.atleast_2d(self.coef_).T + self.intercept_)
+
+    def _validation_batch(self, validation: Any, encode: Callable[[Any], NDArray[Any]]) -> Batch | None:
+        if validation is None:
+            return None
+        X, y = validation
+        X, y = validate_data(self, X, y, reset=False, accept_sparse="csr", dtype=[np.float64, np.float32])
+        return Batch(_rows(X), encode(y))
+
+
+class LinearLearnerClassifier(ClassifierMixin, _LinearLearnerEstimator):  # type: ignore[misc]
+    """Linear Learner for two classes (logistic or hinge loss) or more (softmax).
+
+    Attributes
+    ----------
+    classes_
+        The labels seen.
+    coef_, intercept_
+        Shapes (1 or num_classes, n_features) and (1 or num_classes,), in raw units.
+    threshold_
+        Two classes: `classes_[1]` is predicted from this score on; calibrated for the selection criterion.
+    models_
+        Every model that was trained: hyperparameters, losses, outcome.
+    model_
+        The model as artifacts keep it, float32.
+    """
+
+    _loss_of_many: ClassVar[str] = LOSSES["multiclass_classifier"][0]
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, validation: Any = None) -> LinearLearnerClassifier:
+        """Train; `validation` is a pair (X, y) that models and threshold are chosen on."""
+        X, y = validate_data(self, X, y, accept_sparse="csr", dtype=[np.float64, np.float32])
+        check_classification_targets(y)
+        self.classes_, labels = np.unique(y, return_inverse=True)
+        if len(self.classes_) < 2:
+            raise ValueError("LinearLearnerClassifier needs at least two classes; the data have 1 class")
+        fixed: dict[str, object] = {"predictor_type": "binary_classifier"}
+        if len(self.classes_) > 2:
+            fixed = {"predictor_type": "multiclass_classifier", "num_classes": len(self.classes_)}
+        judge = self._validation_batch(validation, self._encode)
+        trained = self._train(X, labels.astype(X.dtype), sample_weight, judge, fixed)
+        self.coef_, self.intercept_ = np.ascontiguousarray(trained.weights.T), trained.bias
+        self.threshold_ = trained.model.threshold
+        return self
+
+    def _encode(self, y: Any) -> NDArray[Any]:
+        unknown = ~np.isin(y, self.classes_)
+        if unknown.any():
+            raise ValueError(f"validation has label {y[unknown][0]!r}, which the training data do not")
+        return np.asarray(np.searchsorted(self.classes_, y), np.float64)
+
+    def decision_function(self, X: Any) -> NDArray[np.float64]:
+        """Return raw scores; for two classes less the raw score of the threshold, so that 0 decides."""
+        raw = self._raw_scores(X)
+        return raw if len(self.classes_) > 2 else raw[:, 0] - self._raw_threshold()
+
+    def _raw_threshold(self) -> float:
+        if self.model_.loss != "logistic":
+            return float(self.threshold_)
+        return float(np.log(self.threshold_) - np.log1p(-self.threshold_))
+
+    def predict(self, X: Any) -> NDArray[Any]:
+        """Return labels: at least the threshold for two classes, the highest score for more."""
+        scores = self.decision_function(X)
+        chosen = scores.argmax(axis=1) if scores.ndim > 1 else (scores >= 0).astype(np.intp)
+        return np.asarray(self.classes_[chosen])
+
+    @available_if(lambda self: self.loss != "hinge_loss")  # type: ignore[untyped-decorator]
+    def predict_proba(self, X: Any) -> NDArray[np.float64]:
+        """Return probabilities, shape (n, n_classes); hinge loss has none."""
+        raw = self._raw_scores(X)
+        if len(self.classes_) > 2:
+            raised = np.exp(raw - raw.max(axis=1, keepdims=True))
+            return np.asarray(raised / raised.sum(axis=1, keepdims=True))
+        positive = link(raw[:, 0], "logistic")
+        return np.stack([1 - positive, positive], axis=1)
+
+
+class LinearLearnerRegressor(RegressorMixin, _LinearLearnerEstimator):  # type: ignore[misc]
+    """Linear Learner for real labels, with any of the six regression losses.
+
+    Attributes
+    ----------
+    coef_, intercept_
+        Shape (n_features,) and a number, in raw units.
+    models_, model_
+        As of `LinearLearnerClassifier`.
+    """
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, validation: Any = None) -> LinearLearnerRegressor:
+        """Train; `validation` is a pair (X, y) that models are chosen on."""
+        X, y = validate_data(self, X, y, accept_sparse="csr", dtype=[np.float64, np.float32], y_numeric=True)
+        judge = self._validation_batch(validation, lambda labels: np.asarray(labels, np.float64))
+        labels = np.asarray(y, np.float64)
+        trained = self._train(X, labels, sample_weight, judge, {"predictor_type": "regressor"})
+        self.coef_, self.intercept_ = trained.weights[:, 0], float(trained.bias[0])
+        return self
+
+    def predict(self, X: Any) -> NDArray[np.float64]:
+        """Return predicted values, shape (n,)."""
+        return self._raw_scores(X)[:, 0]
+
+
+def LinearLearner(  # noqa: N802 -- reads as a class, and chooses one
+    predictor_type: str, **parameters: Any
+) -> LinearLearnerClassifier | LinearLearnerRegressor:
+    """Return the estimator of a `predictor_type`, AWS's first and only required hyperparameter."""
+    parameters.pop("num_classes", None)
+    parameters.pop("feature_dim", None)
+    if predictor_type == "regressor":
+        return LinearLearnerRegressor(**parameters)
+    if predictor_type in ("binary_classifier", "multiclass_classifier"):
+        return LinearLearnerClassifier(**parameters)
+    raise ValueError(
+        "predictor_type: must be one of 'binary_classifier', 'multiclass_classifier', 'regressor'; "
+        f"got {predictor_type!r}"
+    )
+
+
+def _held(batch: Batch) -> HeldBatches:
+    held = HeldBatches([batch])
+    for _ in held:
+        pass
+    return held
+
+
+def _rows(X: Any) -> Any:
+    if isinstance(X, np.ndarray):
+        return np.ascontiguousarray(X)
+    from scipy.sparse import csr_array
+
+    return csr_array(X)

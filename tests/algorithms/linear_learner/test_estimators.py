@@ -1,0 +1,79 @@
+"""The scikit-learn faces: scikit-learn's own checks, and what they add to them."""
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV, train_test_split
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from algorithms import LinearLearner, LinearLearnerClassifier, LinearLearnerRegressor
+
+
+@parametrize_with_checks([LinearLearnerClassifier(), LinearLearnerRegressor()])
+def test_scikit_learns_own_checks(estimator, check):
+    check(estimator)
+
+
+def test_the_factory_chooses_by_predictor_type():
+    assert isinstance(LinearLearner("regressor", loss="huber_loss"), LinearLearnerRegressor)
+    assert isinstance(LinearLearner("binary_classifier"), LinearLearnerClassifier)
+    assert LinearLearner("multiclass_classifier", num_classes=3, wd=0.1).wd == 0.1
+    with pytest.raises(ValueError, match="predictor_type: must be one of"):
+        LinearLearner("classifier")
+
+
+def test_it_is_as_good_as_logistic_regression_with_string_labels():
+    X, y = load_breast_cancer(return_X_y=True)
+    y = np.array(["malignant", "benign"])[y]
+    X_train, X_test, y_train, y_test = train_test_split(X, y, random_state=0, test_size=0.4)
+    ours = LinearLearnerClassifier().fit(X_train, y_train)
+    scale = X_train.std(axis=0)
+    theirs = LogisticRegression(max_iter=1000).fit(X_train / scale, y_train)
+    assert ours.score(X_test, y_test) >= theirs.score(X_test / scale, y_test) - 0.01
+    probabilities = ours.predict_proba(X_test)
+    assert probabilities == pytest.approx(ours.model_.predict(X_test).score[:, None] * [-1, 1] + [1, 0], abs=2e-4)
+
+
+def test_models_are_listed_with_their_outcome():
+    X, y = load_iris(return_X_y=True)
+    estimator = LinearLearnerClassifier(num_models=4).fit(X, y)
+    assert sum(model["stage"] == "parallel" for model in estimator.models_) == 4
+    assert sum(model["outcome"] == "chosen" for model in estimator.models_) == 1
+    assert estimator.coef_.shape == (3, 4)
+    assert estimator.score(X, y) > 0.95
+
+
+def test_validation_data_choose_model_and_threshold(rng):
+    X = rng.normal(size=(2000, 3))
+    y = (X[:, 0] + rng.normal(size=2000) > 1).astype(int)
+    estimator = LinearLearnerClassifier(
+        binary_classifier_model_selection_criteria="precision_at_target_recall", target_recall=0.9
+    ).fit(X[:1000], y[:1000], validation=(X[1000:], y[1000:]))
+    predicted = estimator.predict(X[1000:])
+    assert predicted[y[1000:] == 1].mean() >= 0.9 - 1e-9
+    with pytest.raises(ValueError, match="label 7"):
+        estimator.fit(X, y, validation=(X, y + 7))
+
+
+def test_a_grid_search_finds_its_way():
+    X, y = load_diabetes(return_X_y=True)
+    search = GridSearchCV(LinearLearnerRegressor(), {"wd": [1e-4, 10.0]}, cv=3).fit(X, y)
+    assert search.best_params_ == {"wd": 1e-4}
+
+
+def test_hyperparameter_problems_are_value_errors_that_name_them():
+    X, y = load_iris(return_X_y=True)
+    with pytest.raises(ValueError, match="wd: must be 'auto' or a number"):
+        LinearLearnerClassifier(wd=-1).fit(X, y)
+    with pytest.raises(ValueError, match="not a loss of predictor_type"):
+        LinearLearnerClassifier(loss="hinge_loss").fit(X, y)
+    with pytest.raises(TypeError, match="no hyperparameter 'learningrate'"):
+        LinearLearnerClassifier(learningrate=1)
+
+
+def test_hinge_has_no_probabilities(rng):
+    X = rng.normal(size=(300, 2))
+    estimator = LinearLearnerClassifier(loss="hinge_loss").fit(X, X[:, 0] > 0)
+    assert not hasattr(estimator, "predict_proba")
+    assert estimator.score(X, X[:, 0] > 0) > 0.97

@@ -31,6 +31,17 @@ check: $(READY)  ## format, lint, types and the fast tests: green before every c
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -n auto -m 'not slow and not image'
 
+bench: $(READY)  ## speed and quality beside the peers (TOPICS="pca csv" runs some)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
+	@$(BIN)/python -m benchmarks $(TOPICS)
+
+image:           ## build the image (BASE_IMAGE=... names another base)
+	DOCKER_BUILDKIT=1 docker build $(if $(BASE_IMAGE),--build-arg BASE_IMAGE=$(BASE_IMAGE)) \
+	  --build-arg REVISION=$$(git rev-parse --short HEAD 2>/dev/null || echo unknown) --tag $(IMAGE) .
+
+image-test: $(READY) image ## build the image and drive it from outside: contract, faults, SageMaker SDKs
+	EIGENLEARN_IMAGE=$(IMAGE) tests/contract/run_image_tests.sh $(BIN)/python
+
 fmt: $(READY)    ## format, and mend what the linter can mend
 	$(BIN)/ruff format $(CODE)
 	$(BIN)/ruff check --fix $(CODE)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import io
-import logging
 import sys
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -18,6 +17,7 @@ from typing import Any, Final, TypeAlias
 from flask import Flask
 
 from algorithms.errors import UserError
+from serve.access_log import AccessLog
 from serve.answers import Answer, refuse
 from serve.body import Budget, Disconnected, Message, Receive, read_body
 from serve.models import ServedModel
@@ -31,7 +31,6 @@ Send: TypeAlias = Callable[[Message], Awaitable[None]]
 # parse. Larger ones would keep the loop from `/ping` and from other clients for too long.
 _INLINE_BYTES: Final = 512 * 1024
 _THREADS: Final = 4
-access_log = logging.getLogger("serve.access")
 
 
 class Front:
@@ -48,6 +47,7 @@ class Front:
         self._service: Service = app.extensions["service"]
         self._registry: Registry | None = app.extensions.get("registry")
         settings = self._service.settings
+        self._log = AccessLog(on=settings.log_level in ("DEBUG", "INFO"))
         self._limit = settings.max_payload_bytes
         self._seconds = settings.timeout_seconds
         self._budget = Budget(settings.body_budget_bytes)
@@ -68,6 +68,7 @@ class Front:
             self._housekeeping = asyncio.create_task(self._forget_unlisted_models(self._registry))
         await send({"type": "lifespan.startup.complete"})
         await receive()
+        self._log.flush()
         await send({"type": "lifespan.shutdown.complete"})
 
     async def _forget_unlisted_models(self, registry: Registry) -> None:
@@ -107,16 +108,8 @@ class Front:
             self._budget.give_back(len(body))
         # What was refused unread is still coming: the connection cannot be used again.
         closing = b"close" if answer.status in (408, 413) else b""
-        access_log.info(
-            '%s "%s %s" %d %d %.1fms request_id=%s',
-            (scope.get("client") or ("-",))[0],
-            method,
-            path,
-            answer.status,
-            len(answer.body),
-            (time.perf_counter() - started) * 1000,
-            request_id,
-        )
+        client = (scope.get("client") or ("-",))[0]
+        self._log.note(client, method, path, answer.status, len(answer.body), started, request_id)
         await _send(send, answer, closing)
 
     def _model_name(self, path: str) -> str | None:

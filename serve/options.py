@@ -39,6 +39,9 @@ class Options:
     inverse: bool = False
 
 
+_NOTHING_SPECIAL = Options()
+
+
 def read_options(defaults: Options, query: str, custom_attributes: str) -> Options:
     """Return what a request asks for; a query parameter wins over an attribute, that over `defaults`.
 
@@ -91,6 +94,8 @@ def _threshold(text: str) -> float:
 
 def columns_for(model: ServedModel, options: Options) -> tuple[str, ...]:
     """Return the columns of the answer, or say which of the wishes this model cannot fulfil."""
+    if options == _NOTHING_SPECIAL:  # nearly every request
+        return default_columns(model)
     if options.threshold is not None:
         _refuse_threshold_unless_binary(model)
     if options.inverse:

@@ -6,7 +6,7 @@ import logging
 import os
 import re
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -85,7 +85,8 @@ class Service:
         if self._doubtful and self.model is not None:
             with self._checking:
                 try:
-                    self._predict(self.model, np.zeros((1, self.model.feature_dim), np.float32), self.defaults)
+                    zeros = np.zeros((1, self.model.feature_dim), np.float32)
+                    self._predict(self.model, zeros, self.defaults, columns_for(self.model, self.defaults))
                 except Exception:
                     logger.exception("The model cannot answer; /ping says so")
                     return Answer(503, b"The model cannot answer; the log says why.\n", "text/plain")
@@ -120,21 +121,23 @@ class Service:
         return message(500, sentence, call.accept, call.request_id)
 
     def _answer(self, model: ServedModel, call: Call) -> Answer:
-        media_type = negotiate(call.accept, OFFERED, self._default_accept)
+        media_type = self._default_accept
+        if call.accept is not None and call.accept != "*/*":
+            media_type = negotiate(call.accept, OFFERED, self._default_accept)
         if call.content_encoding not in ("", "identity"):
             raise Refusal(415, f"Content-Encoding {call.content_encoding[:40]!r} is not read here; send it plain.")
         options = read_options(self.defaults, call.query, call.custom_attributes)
-        columns_for(model, options)
+        names = columns_for(model, options)
         if not call.body:
             return Answer(204)
         features = _features(call, model, options)
-        columns = self._predict(model, features, options)
+        columns = self._predict(model, features, options, names)
         _check_finite(columns)
         envelope = _envelope(model, options)
         return Answer(200, write_answer(columns, envelope=envelope, media_type=media_type), media_type)
 
     def _predict(
-        self, model: ServedModel, features: Features, options: Options
+        self, model: ServedModel, features: Features, options: Options, names: Sequence[str]
     ) -> Mapping[str, NDArray[np.float32]]:
         # Overflow to infinity is an answer about absurd input, not a fault.
         with np.errstate(over="ignore", invalid="ignore", under="ignore"):
@@ -142,7 +145,7 @@ class Service:
                 projections = features.toarray() if is_sparse(features) else features
                 return {"reconstruction": model.pca.reconstruct(np.asarray(projections, np.float32))}
             computation = Computation(model, features, options.threshold)
-            return {name: COLUMNS[name].values(computation) for name in columns_for(model, options)}
+            return {name: COLUMNS[name].values(computation) for name in names}
 
 
 def _features(call: Call, model: ServedModel, options: Options) -> Features:

@@ -1,0 +1,161 @@
+"""Requests a second, latency and CPU of one worker beside other servers: `python -m benchmarks.bench_serve`.
+
+Needs `wrk` (Debian's package). The first run makes an environment a peer below --peers, which takes minutes.
+All servers run at once, each on one core with one worker; they are put under load in turn, never together.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import subprocess
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from algorithms.linear_learner.model import LinearLearnerModel
+from benchmarks.load import Measured, pinned, put_under_load, resident_bytes
+from benchmarks.serve_peers import Peer, install, peers
+from benchmarks.timing import print_machine, print_table
+from formats import write_recordio
+from formats.artifact import write_artifact
+
+FEATURES = 784
+TYPES = {"csv": "text/csv", "json": "application/json", "recordio": "application/x-recordio-protobuf"}
+EVERYTHING = [
+    *((rows, kind, 8) for rows in (1, 100) for kind in TYPES),
+    *((rows, kind, many) for rows, kind in ((1, "csv"), (100, "recordio")) for many in (1, 64)),
+]
+
+
+def write_bodies(folder: Path) -> None:
+    """Write requests of 1 and 100 records of grey values in [0, 1), as MNIST's walkthroughs send them."""
+    pixels = np.random.default_rng(0).integers(0, 256, (100, FEATURES)).astype(np.float32) / 256
+    for rows in (1, 100):
+        texts = ["[" + ", ".join(map(repr, row)) + "]" for row in pixels[:rows].tolist()]
+        (folder / f"{rows}.json").write_text(
+            '{"instances": [' + ", ".join(f'{{"features": {text}}}' for text in texts) + "]}"
+        )
+        (folder / f"{rows}.csv").write_text("\n".join(text[1:-1].replace(" ", "") for text in texts))
+        (folder / f"{rows}.recordio").write_bytes(write_recordio(pixels[:rows]))
+
+
+def write_model(folder: Path) -> Path:
+    """Write the artifact of a binary classifier of 784 features."""
+    weights = np.random.default_rng(1).normal(size=(FEATURES, 1)).astype(np.float32) / 30
+    model = LinearLearnerModel(weights, np.zeros(1, np.float32), "binary_classifier", "logistic")
+    folder.mkdir()
+    (folder / "model_algo-1").write_bytes(write_artifact(model))
+    return folder / "model_algo-1"
+
+
+@contextmanager
+def started(peer: Peer, folder: Path, port: int) -> Iterator[int]:
+    """Run a server and wait until it listens; yields its process id."""
+    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "BENTOML_DO_NOT_TRACK": "true"}
+    environment["PYTHONPATH"] = str(Path(__file__).parents[1]) if not peer.packages else ""
+    with (folder / f"{peer.name}.log").open("wb") as log:
+        process = subprocess.Popen(
+            [*pinned(0), *peer.command],
+            cwd=folder,
+            env=environment,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+        try:
+            _wait_for(port, process, folder / f"{peer.name}.log")
+            yield process.pid
+        finally:
+            process.terminate()
+            try:
+                process.wait(30)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
+def _wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + 90
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5).close()
+            return
+        except urllib.error.HTTPError:
+            return
+        except OSError:
+            time.sleep(0.2)
+    raise RuntimeError(f"{log.stem} did not start: {log.read_text()[-2000:]}")
+
+
+def measure(cases: list[tuple[int, str, int]], folder: Path, seconds: int, rounds: int) -> None:
+    """Print one table a case."""
+    with tempfile.TemporaryDirectory() as temporary, ExitStack() as stack:
+        work = Path(temporary)
+        write_bodies(work)
+        ports = range(18700, 18710)
+        servers = []
+        for number, peer in enumerate(peers(folder, write_model(work / "model"), ports)):
+            install(peer, folder)
+            servers.append((peer, ports[number], stack.enter_context(started(peer, folder, ports[number]))))
+        for rows, kind, connections in cases:
+            table: dict[str, list[Measured]] = {}
+            for round_number in range(rounds + 1):  # the first one warms up
+                for peer, port, pid in servers:
+                    if peer.only_json and kind != "json":
+                        continue
+                    url, headers = f"http://127.0.0.1:{port}/invocations", {"Content-Type": TYPES[kind]}
+                    length = seconds if round_number else 1
+                    run = put_under_load(url, work / f"{rows}.{kind}", headers, connections, length, pid)
+                    if round_number:
+                        table.setdefault(peer.name, []).append(run)
+            _print_case(f"{rows} record{'s' * (rows > 1)} of {kind}, {connections} connections", table)
+        print_table(
+            "Memory of each server after all that (PSS)",
+            ("server", "MB"),
+            [(peer.name, resident_bytes(pid) / 1e6) for peer, _, pid in servers],
+        )
+
+
+def _print_case(title: str, table: dict[str, list[Measured]]) -> None:
+    def median(name: str, field: str) -> float:
+        return statistics.median(getattr(run, field) for run in table[name])
+
+    first = median("eigenlearn", "requests_per_second")
+    rows = [
+        (
+            name,
+            round(median(name, "requests_per_second")),
+            f"{first / median(name, 'requests_per_second'):.2f}x",
+            median(name, "p50"),
+            median(name, "p99"),
+            round(median(name, "cpu")),
+        )
+        for name in table
+    ]
+    print_table(title, ("server", "requests/s", "eigenlearn is", "p50 ms", "p99 ms", "CPU us/request"), rows)
+
+
+def main() -> None:
+    """Measure what the command line asks for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--peers", type=Path, default=Path(tempfile.gettempdir()) / "serve-peers")
+    parser.add_argument("--cases", help="for example 1:csv:8,100:recordio:8; all by default")
+    parser.add_argument("--seconds", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=3)
+    given = parser.parse_args()
+    cases = EVERYTHING
+    if given.cases:
+        parts = [case.split(":") for case in given.cases.split(",")]
+        cases = [(int(rows), kind, int(connections)) for rows, kind, connections in parts]
+    print_machine()
+    measure(cases, given.peers.resolve(), given.seconds, given.rounds)
+
+
+if __name__ == "__main__":
+    main()

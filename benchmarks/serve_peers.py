@@ -1,0 +1,152 @@
+"""The servers that are compared: ours, the same application on other fronts, and other model servers.
+
+Every peer gets the same artifact and the same matrix product on one worker. CSV and JSON are read as their users
+do (`numpy.loadtxt`, `json`); recordIO, which no peer reads, with our reader. "Starlette, our formats" has our
+readers and writers throughout, so that it differs from us in the web framework alone.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+_MODEL = """
+import io, json, sys
+import numpy as np
+sys.path.insert(0, {root!r})
+from formats.artifact import read_artifact
+from formats.requests import read_features
+from formats.answers import write_answer
+model = read_artifact(open({artifact!r}, "rb").read())
+
+def features_of(body, content_type):
+    if content_type == "text/csv":
+        return np.loadtxt(io.BytesIO(body), delimiter=",", dtype=np.float32, ndmin=2)
+    if content_type == "application/json":
+        return np.array([instance["features"] for instance in json.loads(body)["instances"]], dtype=np.float32)
+    return read_features(body, content_type)
+
+def answer_to(body, content_type):
+    predictions = model.predict(features_of(body, content_type))
+    pairs = zip(predictions.score.tolist(), predictions.predicted_label.tolist())
+    return json.dumps({{"predictions": [{{"score": s, "predicted_label": int(p)}} for s, p in pairs]}})
+
+def ours(body, content_type):
+    predictions = model.predict(read_features(body, content_type, model.feature_dim))
+    columns = {{"score": predictions.score, "predicted_label": predictions.predicted_label}}
+    return write_answer(columns, envelope="predictions", media_type="application/json")
+"""
+
+_STARLETTE = """
+from starlette.applications import Starlette
+from starlette.responses import Response
+from starlette.routing import Route
+from model import answer_to, ours
+
+def endpoint(function):
+    async def invocations(request):
+        text = function(await request.body(), request.headers["content-type"])
+        return Response(text, media_type="application/json")
+    return invocations
+
+app = Starlette(routes=[Route("/invocations", endpoint(answer_to), methods=["POST"])])
+app_with_our_formats = Starlette(routes=[Route("/invocations", endpoint(ours), methods=["POST"])])
+"""
+
+_MLSERVER = """
+from fastapi import Request, Response
+from mlserver import MLModel
+from mlserver.handlers import custom_handler
+from model import answer_to
+
+class Model(MLModel):
+    async def load(self) -> bool:
+        return True
+
+    @custom_handler(rest_path="/invocations")
+    async def invocations(self, request: Request) -> Response:
+        text = answer_to(await request.body(), request.headers["content-type"])
+        return Response(text, media_type="application/json")
+"""
+
+_BENTO = """
+import bentoml
+from starlette.applications import Starlette
+from starlette.responses import Response
+from starlette.routing import Route
+import numpy as np
+from model import model
+
+@bentoml.service(workers=1, logging={"access": {"enabled": False}})
+class Model:
+    @bentoml.api(route="/invocations")
+    def invocations(self, instances: list) -> dict:
+        rows = np.array([instance["features"] for instance in instances], dtype=np.float32)
+        found = model.predict(rows)
+        pairs = zip(found.score.tolist(), found.predicted_label.tolist())
+        return {"predictions": [{"score": s, "predicted_label": int(p)} for s, p in pairs]}
+"""
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A server: how it is started on a port, what it needs, what it cannot read."""
+
+    name: str
+    command: list[str]
+    packages: tuple[str, ...] = ()
+    only_json: bool = False
+
+
+def peers(folder: Path, artifact: Path, ports: range) -> list[Peer]:
+    """Write the peers' sources below `folder`, and return how each is started; ours comes first."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, source in {
+        "model.py": _MODEL.format(root=str(ROOT), artifact=str(artifact)),
+        "star.py": _STARLETTE,
+        "runtime.py": _MLSERVER,
+        "bento.py": _BENTO,
+        "settings.json": f'{{"parallel_workers": 0, "http_port": {ports[4]}, "grpc_port": {ports[6]}, '
+        f'"metrics_port": {ports[7]}, "debug": false}}',
+        "model-settings.json": '{"name": "model", "implementation": "runtime.Model"}',
+    }.items():
+        (folder / name).write_text(source)
+    here = sys.executable
+    uvicorn = [str(folder / "starlette/bin/python"), "-m", "uvicorn", "--no-access-log", "--log-level=warning"]
+    gthread = ["-k", "gthread", "--threads=2", "-w1", "--keep-alive=30", "--log-level=warning"]
+    factory = f"serve.app:create_app({str(artifact.parent)!r})"
+    star = ("starlette", "uvicorn", "uvloop", "httptools", "numpy", "pysimdjson", "protobuf")
+    return [
+        Peer(
+            "eigenlearn", [here, "-m", "serve.server", str(artifact.parent), f"--port={ports[0]}", "--workers=1"]
+        ),
+        Peer("our Flask application on gthread", [here, "-m", "gunicorn", f"-b:{ports[1]}", *gthread, factory]),
+        Peer("Starlette, our formats", [*uvicorn, f"--port={ports[2]}", "star:app_with_our_formats"], star),
+        Peer("Starlette, loadtxt and json", [*uvicorn, f"--port={ports[3]}", "star:app"], star),
+        Peer(
+            "MLServer",
+            [str(folder / "mlserver/bin/mlserver"), "start", "."],
+            ("mlserver", "numpy>=2", "pysimdjson", "protobuf"),
+        ),
+        Peer(
+            "BentoML",
+            [str(folder / "bentoml/bin/bentoml"), "serve", "bento:Model", f"--port={ports[5]}"],
+            ("bentoml", "numpy>=2", "pysimdjson", "protobuf"),
+            only_json=True,
+        ),
+    ]
+
+
+def install(peer: Peer, folder: Path) -> None:
+    """Make the environment of a peer, once."""
+    if not peer.packages:
+        return
+    environment = folder / peer.packages[0]
+    if not (environment / ".ready").exists():
+        subprocess.run([sys.executable, "-m", "venv", str(environment)], check=True)
+        subprocess.run([str(environment / "bin/pip"), "install", "--quiet", *peer.packages], check=True)
+        (environment / ".ready").touch()

@@ -17,8 +17,8 @@ from formats.windows import Window
 
 _BOM: Final = b"\xef\xbb\xbf"
 _NEWLINE: Final = 10
-_PIECE_BYTES: Final = 256 << 10  # what the JSON parser takes at once: text and values then stay in the cache
-_LONGEST_LINE: Final = 256 << 20
+_PIECE_BYTES: Final = 128 << 10  # what the JSON parser takes at once: text and values then stay in the cache
+_LONGEST_LINE: Final = 16 << 20
 
 
 class CsvReader:
@@ -73,39 +73,66 @@ class CsvReader:
         """Yield all lines from a window on."""
         while window.data.size:
             end = window.data.size if window.last else _after_last_newline(window.data)
-            if end:
-                text = window.data[:end]
-                parts = [part for part in self._tables(text) if len(part)]
-                if parts:
-                    yield self._batch(parts)
-            elif window.data.size > _LONGEST_LINE:
-                raise DataError(f"{self._name}, line {self.lines + 1}: it is longer than {_LONGEST_LINE} bytes.")
+            self._refuse_endless(0 if end else window.data.size)
+            batch = self._batch(window.data[:end])
+            if len(batch):
+                yield batch
             window.advance(end)
 
-    def _batch(self, parts: list[NDArray[np.float32]]) -> Batch:
-        rows = sum(len(part) for part in parts)
-        features = np.empty((rows, parts[0].shape[1] - self._label_size), np.float32)
-        labels = np.empty(rows, np.float32) if self._keep_labels else None
-        start = 0
-        for part in parts:
-            features[start : start + len(part)] = part[:, self._label_size :]
+    def _batch(self, data: NDArray[np.uint8]) -> Batch:
+        """Parse whole lines, a piece at a time, each into its place."""
+        place = self._skip_header(data) if not self.lines else 0
+        features, labels, rows = np.zeros((0, 0), np.float32), None, 0
+        while place < data.size:
+            stop = self._piece_end(data, place)
+            text = data[place:stop].tobytes()
+            table = self._parse(text)
+            if not features.size and self._feature_dim is not None and len(table):
+                features, labels = self._reserve(data[place:])
+            target = features[rows : rows + len(table)]
+            if len(table) and not self._place(table, target, labels, rows):
+                self._parse_strictly(text)  # which names the cell that is too large for float32
+            self.lines += text.count(b"\n") + (not text.endswith(b"\n"))
+            rows += len(table)
+            place = stop
+        return Batch(features[:rows], None if labels is None else labels[:rows], column_names=self.column_names)
+
+    def _reserve(self, data: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+        """Allocate for as many rows as the text can hold: no more than lines, and two bytes a value."""
+        assert self._feature_dim is not None
+        columns = self._feature_dim + self._label_size
+        lines = 1 + min(int(np.count_nonzero(data == _NEWLINE)), data.size // (2 * columns))
+        labels = np.empty(lines, np.float32) if self._keep_labels else None
+        return np.empty((lines, self._feature_dim), np.float32), labels
+
+    def _place(
+        self, table: NDArray[np.float64], target: NDArray[np.float32], labels: NDArray[np.float32] | None, row: int
+    ) -> bool:
+        """Copy numbers to where they belong; False if one is beyond float32."""
+        with np.errstate(over="ignore"):
+            target[...] = table[:, self._label_size :]
             if labels is not None:
-                labels[start : start + len(part)] = part[:, 0]
-            start += len(part)
-        return Batch(features, labels, column_names=self.column_names)
+                labels[row : row + len(table)] = table[:, 0]
+        sound = bool(np.isfinite(target).all())
+        return sound and (labels is None or bool(np.isfinite(labels[row : row + len(table)]).all()))
 
-    def _tables(self, data: NDArray[np.uint8]) -> Iterator[NDArray[np.float32]]:
-        """Parse whole lines, a piece at a time."""
-        start = self._skip_header(data) if not self.lines else 0
-        while start < data.size:
-            stop = min(start + _PIECE_BYTES, data.size)
-            if stop < data.size:
-                newline = _after_last_newline(data[start:stop])
-                stop = start + newline if newline else _after_next_newline(data, stop)
-            yield self.parse(data[start:stop].tobytes())
-            start = stop
+    def _piece_end(self, data: NDArray[np.uint8], start: int) -> int:
+        stop = min(start + _PIECE_BYTES, data.size)
+        if stop < data.size:
+            newline = _after_last_newline(data[start:stop])
+            stop = start + newline if newline else _after_next_newline(data, stop)
+        if stop - start > _PIECE_BYTES:
+            self._refuse_endless(stop - start)
+        return stop
 
-    def parse(self, text: bytes) -> NDArray[np.float32]:
+    def _refuse_endless(self, line_bytes: int) -> None:
+        if line_bytes > _LONGEST_LINE:
+            raise DataError(
+                f"{self._name}, line {self.lines + 1}: it is longer than {_LONGEST_LINE} bytes. "
+                "Is this CSV, with a line end after each record?"
+            )
+
+    def _parse(self, text: bytes) -> NDArray[np.float64]:
         """Parse whole lines of data into shape (lines, columns), labels included."""
         table = parse_lines(text)
         expected = self._columns
@@ -113,12 +140,7 @@ class CsvReader:
             return self._parse_strictly(text)
         if expected is None:
             self._set_width(table.shape[1])
-        with np.errstate(over="ignore"):
-            values = table.astype(np.float32)
-        if not np.isfinite(values).all():
-            return self._parse_strictly(text)
-        self.lines += text.count(b"\n") + (not text.endswith(b"\n"))
-        return values
+        return table
 
     def _set_width(self, columns: int) -> None:
         if columns <= self._label_size:
@@ -128,10 +150,10 @@ class CsvReader:
             )
         self._feature_dim = columns - self._label_size
 
-    def _parse_strictly(self, text: bytes) -> NDArray[np.float32]:
+    def _parse_strictly(self, text: bytes) -> NDArray[np.float64]:
         rows = []
-        for line in text.decode("utf-8", "replace").removesuffix("\n").split("\n"):
-            self.lines += 1
+        lines = text.decode("utf-8", "replace").removesuffix("\n").split("\n")
+        for number, line in enumerate(lines, start=self.lines + 1):
             line = line.removesuffix("\r")
             # Chosen: blank lines are skipped, as numpy.loadtxt and pandas do; files joined end to end have them.
             # A header that comes again does too, where a FIFO delivers several files.
@@ -139,10 +161,10 @@ class CsvReader:
                 continue
             cells = split_cells(line)
             if self._columns is None:
-                parse_cells(cells, self.lines, self._name, None, self.column_names)
+                parse_cells(cells, number, self._name, None, self.column_names)
                 self._set_width(len(cells))
-            rows.append(parse_cells(cells, self.lines, self._name, self._columns, self.column_names))
-        return np.asarray(rows, np.float32).reshape(len(rows), self._columns or 0)
+            rows.append(parse_cells(cells, number, self._name, self._columns, self.column_names))
+        return np.asarray(rows, np.float64).reshape(len(rows), self._columns or 0)
 
     def _skip_header(self, data: NDArray[np.uint8]) -> int:
         """Note column names where the first line holds them; return where the data begin."""

@@ -74,7 +74,7 @@ def read_json_lines(window: Window, name: str) -> Iterator[Batch]:
         window.advance(end)
 
 
-MOST_BYTES: Final = 256 << 20  # of one line
+MOST_BYTES: Final = 16 << 20  # of one line
 
 
 def _parse_quickly(body: bytes) -> Features | None:

@@ -1,0 +1,163 @@
+"""CSV to float32 arrays beside numpy.loadtxt, pandas, pyarrow and polars: large files, and requests of a few rows.
+
+Run ``python -m benchmarks.bench_csv [--rows N]``. Peak memory is measured in processes of their own, beyond
+what each had before it read.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import pandas
+import polars
+import pyarrow.csv
+
+from benchmarks.timing import interleaved, print_machine, print_table
+from formats import write_recordio
+from formats.content_types import parse_content_type
+from formats.reading import read_batches
+from formats.requests import read_features
+
+UNLABELLED = "text/csv;label_size=0"
+
+
+def read_ours(path: str) -> Any:
+    """Read as training does: a stream of blocks."""
+    with open(path, "rb", buffering=0) as file:
+        return [batch.features for batch in read_batches(file, UNLABELLED, name="data.csv")]
+
+
+def read_loadtxt(path: str) -> Any:
+    """Read with numpy."""
+    return np.loadtxt(path, np.float32, delimiter=",", ndmin=2)
+
+
+def read_pandas(path: str) -> Any:
+    """Read with pandas' C parser."""
+    return pandas.read_csv(path, header=None, dtype=np.float32, engine="c").to_numpy()
+
+
+def read_pyarrow(path: str) -> Any:
+    """Read with pyarrow, on all cores."""
+    options = pyarrow.csv.ReadOptions(autogenerate_column_names=True)
+    table = pyarrow.csv.read_csv(path, read_options=options)
+    return np.column_stack([np.asarray(column, np.float32) for column in table.columns])
+
+
+def read_polars(path: str) -> Any:
+    """Read with polars, on all cores."""
+    return polars.read_csv(path, has_header=False).cast(polars.Float32).to_numpy()
+
+
+READERS: dict[str, Callable[[str], Any]] = {
+    "ours": read_ours,
+    "numpy.loadtxt": read_loadtxt,
+    "pandas": read_pandas,
+    "pyarrow": read_pyarrow,
+    "polars": read_polars,
+}
+
+
+def peak_megabytes(reader: str, path: Path) -> float:
+    """Return what one reading adds to the peak resident memory of a fresh process."""
+    command = [sys.executable, "-m", "benchmarks.bench_csv", "--peak-of", reader, str(path)]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def print_peak(reader: str, path: str) -> None:
+    """Read once and print by how many MB the process grew at most."""
+    small = Path(path).with_suffix(".small")
+    small.write_bytes(b"1,2\n3,4\n")
+    READERS[reader](str(small))  # imports and pools are not the file's cost
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    READERS[reader](path)
+    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+
+
+def compare_files(title: str, values: Any, form: str, folder: Path, repeats: int) -> None:
+    """Print one table for one kind of file."""
+    path = folder / "data.csv"
+    np.savetxt(path, values, form, ",")
+    for name, reader in READERS.items():
+        found = np.concatenate(reader(str(path))) if name == "ours" else reader(str(path))
+        np.testing.assert_allclose(found, values, rtol=1e-6, err_msg=name)
+    seconds = interleaved({name: lambda r=r: r(str(path)) for name, r in READERS.items()}, repeats)
+    size = path.stat().st_size / 1e6
+    rows = [
+        (name, s, size / s, s / seconds["ours"], f"{peak_megabytes(name, path):.0f}")
+        for name, s in seconds.items()
+    ]
+    print_table(f"{title}, {size:.0f} MB", ("reader", "seconds", "MB/s", "times ours", "peak MB"), rows)
+
+
+def compare_requests(rows: int, columns: int, repeats: int) -> None:
+    """Print one table for request bodies."""
+    values = np.random.default_rng(1).random((rows, columns), np.float32)
+    buffer = io.BytesIO()
+    np.savetxt(buffer, values, "%.6g", ",")
+    text = buffer.getvalue()
+    document = json.dumps({"instances": [{"features": row} for row in values.tolist()]}).encode()
+    frames = write_recordio(values)
+    csv, js, rec = (parse_content_type(name) for name in ("csv", "json", "protobuf"))
+    batch = max(1, 200 // rows)
+
+    def many(run: Callable[[], Any]) -> Callable[[], Any]:
+        return lambda: [run() for _ in range(batch)]
+
+    def json_rows(load: Callable[[bytes], Any]) -> Any:
+        return np.array([instance["features"] for instance in load(document)["instances"]], np.float32)
+
+    candidates = {
+        "CSV, ours": many(lambda: read_features(text, csv, columns)),
+        "CSV, numpy.loadtxt": many(lambda: np.loadtxt(io.BytesIO(text), np.float32, delimiter=",", ndmin=2)),
+        "CSV, pandas": many(lambda: pandas.read_csv(io.BytesIO(text), header=None, dtype=np.float32).to_numpy()),
+        "JSON, ours": many(lambda: read_features(document, js, columns)),
+        "JSON, json module": many(lambda: json_rows(json.loads)),
+        "JSON, orjson": many(lambda: json_rows(orjson.loads)),
+        "recordIO, ours": many(lambda: read_features(frames, rec, columns)),
+    }
+    seconds = interleaved(candidates, repeats)
+    table = []
+    for name, s in seconds.items():
+        own = seconds[f"{name.split(',')[0]}, ours"]
+        table.append((name, s / batch * 1e6, s / own))
+    print_table(f"requests of {rows} x {columns}", ("reader", "microseconds", "times ours"), table)
+
+
+def main() -> None:
+    """Print tables for large files and for requests."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rows", type=int, default=50_000)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--peak-of", nargs=2, metavar=("READER", "PATH"))
+    arguments = parser.parse_args()
+    if arguments.peak_of:
+        print_peak(*arguments.peak_of)
+        return
+    print_machine()
+    for rows in (1, 100):
+        compare_requests(rows, 784, 15)
+    rng = np.random.default_rng(0)
+    # Like pictures: four cells of five are zero, the others 1 to 255.
+    pixels = rng.integers(1, 256, (arguments.rows, 784)) * (rng.random((arguments.rows, 784)) < 0.2)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        compare_files(f"integers like pictures, {arguments.rows} x 784", pixels, "%d", folder, arguments.repeats)
+        compare_files(f"the same / 255, {arguments.rows} x 784", pixels / 255, "%.9g", folder, arguments.repeats)
+        values = rng.standard_normal((arguments.rows * 10, 20))
+        compare_files(f"numbers, {arguments.rows * 10} x 20", values, "%.6g", folder, arguments.repeats)
+
+
+if __name__ == "__main__":
+    main()

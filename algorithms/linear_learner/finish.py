@@ -42,6 +42,8 @@ def finish(problem: Problem, finished: Finished) -> Iterator[Report | Trained]:
             "every model diverged: their parameters are no longer finite. Use a smaller learning_rate, "
             "or normalize_data=true"
         )
+    if len(bias) > 1 and not settings.as_aws:
+        bias = bias - bias.mean()  # softmax does not see what all scores share: fix it
     threshold, source, curve = 0.5, "nothing: the threshold has no meaning here", None
     if settings.is_binary:
         source, curve = _calibration(problem, finished, as_float32(np.vstack([weights, bias])))

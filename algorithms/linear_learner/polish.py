@@ -117,6 +117,7 @@ class _State:
         self.pairs: deque[tuple[Floats, Floats, NDArray[np.float64]]] = deque(maxlen=MEMORY)
         self.scale = np.ones(shape[1])
         self.stalled = np.zeros(shape[1], np.int64)
+        self.steepness = np.full(shape[1], np.inf)  # the smallest so far of each model's largest slope
 
     def begin(self, point: NDArray[np.float64], evaluation: Evaluation) -> None:
         self.point = point.copy()
@@ -157,9 +158,12 @@ class _State:
         self.value = np.where(accepted, value, self.value)
         self.length = np.where(accepted, 1.0, self.length * SHORTEN)
         self.slope = self._pseudo_gradient()
-        tiny = gain <= 4 * self.noise * np.abs(self.value)
-        self.stalled = np.where(accepted & ~tiny, 0, self.stalled + (accepted & tiny))
-        self.done |= self._converged(self.slope) | (self.stalled >= 3) | (self.length < 1e-6)
+        # at the end only the gradient can tell progress from rounding
+        steepness = np.abs(self.slope).max(axis=(0, 2))
+        progress = (gain > 4 * self.noise * np.abs(self.value)) | (steepness < 0.9 * self.steepness)
+        self.steepness = np.minimum(self.steepness, steepness)
+        self.stalled = np.where(accepted & progress, 0, self.stalled + (accepted & ~progress))
+        self.done |= self._converged(self.slope) | (self.stalled >= 5) | (self.length < 1e-6)
         direction = self._direction()
         self.direction = np.where(mask, direction, self.direction)
         return np.asarray(accepted)

@@ -123,7 +123,7 @@ def choose_threshold(curve: ThresholdCurve, settings: Settings, natural: float) 
     -----
     `aws`: the score with the highest value. `loss_function` keeps the natural threshold in `best`.
 
-    Chosen, for `best`: of all thresholds whose accuracy or F score is within half a standard error of the
+    Chosen, for `best`: of all thresholds whose accuracy or F score is within one standard error of the
     highest, the one nearest to the natural threshold. The highest value of a finite sample is partly luck,
     and a threshold that moved after it does worse on new data. A threshold lies halfway between two scores.
     """
@@ -137,7 +137,7 @@ def choose_threshold(curve: ThresholdCurve, settings: Settings, natural: float) 
     if name in ("accuracy", "f_beta"):
         count = curve.positives + curve.negatives
         errors = (1 - curve.accuracy[best]) * count
-        margin = 0.5 * np.sqrt(max(errors, 1.0)) / count
+        margin = np.sqrt(max(errors, 1.0)) / count
         if name == "f_beta":  # the same number of records, out of the positives
             margin *= count / max(curve.positives, 1.0)
         if _value_at(curve, values, natural) >= values[best] - margin:

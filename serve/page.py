@@ -178,16 +178,20 @@ def _images(model: ServedModel, side: int | None) -> list[dict[str, str]]:
 
 
 def _quantised(values: NDArray[np.float32]) -> str:
-    """Return values as base64 of signed bytes, the largest magnitude being 127: enough for the eye."""
+    """Return values as base64 of signed bytes, 127 standing for the 98th percentile of magnitudes and beyond.
+
+    A few extreme pixels (of a border that is nearly always empty, say) would otherwise wash out all others.
+    """
     finite = np.nan_to_num(values, posinf=0, neginf=0)
-    peak = max(float(np.abs(finite).max(initial=0)), 1e-30)
-    return base64.b64encode(np.round(finite / peak * 127).astype(np.int8).tobytes()).decode()
+    magnitudes = np.abs(finite)
+    peak = max(float(np.percentile(magnitudes, 98)) or float(magnitudes.max()), 1e-30)
+    return base64.b64encode(np.round(np.clip(finite / peak, -1, 1) * 127).astype(np.int8).tobytes()).decode()
 
 
 def _images_caption(model: ServedModel) -> str:
     if model.pca is not None:
-        return "Each component as an image, the strongest first:"
-    return "The coefficient of each feature, as an image:"
+        return "Each component as an image, the strongest first (full colour from the 98th percentile on):"
+    return "The coefficient of each feature, as an image (full colour from the 98th percentile on):"
 
 
 def _bars(model: ServedModel) -> list[dict[str, Any]]:

@@ -17,6 +17,7 @@ _OWN_PLACE: Final = {
 }
 _CURVE_LINES: Final = ("precision", "recall", "f1", "accuracy")
 _MOST_ROWS: Final = 30
+_SCALARS: Final = (str, int, float, bool)
 
 
 def view(name: str, report: Mapping[str, Any]) -> dict[str, Any]:
@@ -24,16 +25,15 @@ def view(name: str, report: Mapping[str, Any]) -> dict[str, Any]:
     given = report.get("given")
     given = given if isinstance(given, dict) else {}
     summary = report.get("summary")
+    rest = {key: value for key, value in report.items() if key not in _OWN_PLACE}
+    facts = [[key.replace("_", " "), _text(value)] for key, value in rest.items() if isinstance(value, _SCALARS)]
+    tables = [table for key, value in rest.items() for table in _tables(key, value)]
     return {
         "name": name,
         "summary": [str(sentence) for sentence in summary] if isinstance(summary, list) else [],
         "metrics": _pairs(report.get("metrics")),
         "hyperparameters": [(key, value, key in given) for key, value in _pairs(report.get("hyperparameters"))],
-        "tables": [
-            (key.replace("_", " "), rows)
-            for key, value in report.items()
-            if key not in _OWN_PLACE and (rows := _rows(value))
-        ],
+        "tables": [*tables, ("further facts", facts)] if facts else tables,
     }
 
 
@@ -81,6 +81,27 @@ def _pairs(mapping: object) -> list[tuple[str, str]]:
     return [(str(key), _text(value)) for key, value in mapping.items()] if isinstance(mapping, dict) else []
 
 
+def _tables(key: str, value: object) -> list[tuple[str, list[list[str]]]]:
+    """Return the tables of one part of a report, with their titles."""
+    title = key.replace("_", " ")
+    if key == "confusion" and isinstance(value, dict):
+        counts = {str(channel): _confusion(matrix) for channel, matrix in value.items()}
+        if all(counts.values()):
+            return [(f"{title}, {channel}", rows) for channel, rows in counts.items()]
+    rows = _rows(value)
+    return [(title, rows)] if rows else []
+
+
+def _confusion(matrix: object) -> list[list[str]]:
+    """Return counts [actual][predicted] with their classes; nothing for any other shape."""
+    if not isinstance(matrix, list) or not matrix or len(matrix) > _MOST_ROWS:
+        return []
+    if not all(isinstance(row, list) and len(row) == len(matrix) for row in matrix):
+        return []
+    header = ["actual ↓ predicted →", *(str(label) for label in range(len(matrix)))]
+    return [header, *([str(label), *map(_text, row)] for label, row in enumerate(matrix))]
+
+
 def _rows(value: object) -> list[list[str]]:
     """Return a value of unknown shape as a small table; nothing for long rows of numbers, which curves show."""
     if isinstance(value, dict):
@@ -89,8 +110,6 @@ def _rows(value: object) -> list[list[str]]:
         header = list(value[0])
         body = [[_text(row.get(key)) for key in header] for row in value[:_MOST_ROWS]]
         return [[str(key) for key in header], *body]
-    if isinstance(value, str | int | float | bool):
-        return [[_text(value)]]
     return []
 
 

@@ -73,7 +73,12 @@ def test_boto3_and_the_sdks_predictors(tmp_path: Path) -> None:
     python = sdk_python()
     with running(str(write_model(tmp_path / "model", model))) as server:
         done = subprocess.run(
-            [python, "-c", SCRIPT, server.url], capture_output=True, text=True, timeout=300, check=False, cwd=tmp_path
+            [python, "-c", SCRIPT, server.url],
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+            cwd=tmp_path,
         )
     assert done.returncode == 0, done.stderr[-3000:]
     results = json.loads(done.stdout.splitlines()[-1])

@@ -30,7 +30,7 @@ REPORT = {
     "given": {"predictor_type": "binary_classifier"},
     "feature_names": ["age", "height", "weight", "<b>income</b>"],
     "threshold_curve": {"threshold": [0, 0.5, 1], "precision": [0.2, 0.8, None], "recall": [1, 0.7, 0]},
-    "confusion": {"true positives": 5, "false positives": 1},
+    "confusion": {"train": [[44939, 129], [131, 4801]]},
 }
 
 
@@ -54,7 +54,13 @@ def test_what_the_report_says_is_shown(tmp_path: Path) -> None:
     write_model(tmp_path, make_linear())
     (tmp_path / "report.json").write_text(json.dumps(REPORT))
     page = create_app(tmp_path, settings=Settings()).test_client().get("/").text
-    for text in ("Model 7 of 32 won.", "0.9875", "<strong>binary_classifier</strong>", "true positives"):
+    for text in (
+        "Model 7 of 32 won.",
+        "0.9875",
+        "<td>binary_classifier</td>",
+        "confusion, train",
+        "44939",
+    ):
         assert text in page
     data = embedded(page)
     assert {row[0] for row in data["bars"][0]["rows"]} == {"age", "height", "weight", "<b>income</b>"}
@@ -79,7 +85,7 @@ def test_components_are_drawn_strongest_first_where_features_form_a_square(
     assert (data["side"], len(data["images"])) == (8, 5)
     strongest = np.frombuffer(base64.b64decode(data["images"][0]["pixels"]), np.int8)
     expected = model.components[:, -1]  # stored ascending
-    assert np.corrcoef(strongest, expected)[0, 1] > 0.999
+    assert np.corrcoef(strongest, expected)[0, 1] > 0.99
     assert [square_side(d) for d in (1, 9, 16, 784, 785, 128 * 128, 129 * 129)] == [
         None,
         None,

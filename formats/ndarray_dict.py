@@ -7,6 +7,7 @@ Source: apache/mxnet, ``src/ndarray/ndarray.cc`` (``NDArray::Save``), checked ag
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -144,6 +145,7 @@ class _Reader:
         if not 0 <= ndim <= _MOST_DIMENSIONS:
             raise self.corrupt(f"an array claims {ndim} dimensions")
         shape = self.unpack(f"<{ndim}{letter}") if ndim else ()
-        if any(extent < 0 for extent in shape):
+        # Zero extents make an array of no bytes, but not one that numpy can hold if the others are huge.
+        if any(extent < 0 for extent in shape) or math.prod(max(extent, 1) for extent in shape) >= 1 << 48:
             raise self.corrupt(f"an array claims the shape {excerpt(str(shape))}")
         return shape

@@ -1,0 +1,120 @@
+"""What is fuzzed: each target takes any bytes and may raise nothing but a `UserError`."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from algorithms.batch import is_sparse
+from algorithms.errors import DataError, UserError
+from formats.artifact import read_artifact, write_artifact
+from formats.content_types import negotiate, parse_content_type
+from formats.framing import find_frames
+from formats.model_tar import read_model_tar
+from formats.reading import read_batches
+from formats.record import parse_record
+from formats.record_columns import read_columns
+from formats.requests import read_features
+
+LARGEST_COMPARED = 1 << 20
+
+
+def recordio(data: bytes) -> None:
+    """The fast decoders read nothing that generated code refuses, and read it alike."""
+    bytes_ = np.frombuffer(data, np.uint8)
+    frames = find_frames(bytes_, True)
+    columns = read_columns(bytes_, frames) if frames.start.size else None
+    if columns is not None:
+        compare(columns.features, columns.labels, data, frames)
+    for block_bytes in (1 << 20, 64):
+        try:
+            batches = list(read_batches(data, "protobuf", name="x", block_bytes=block_bytes))
+        except DataError:
+            continue
+        if len(batches) == 1 and not frames.flag.any() and len(batches[0]) == frames.start.size:
+            compare(batches[0].features, batches[0].labels, data, frames)
+
+
+def compare(features, labels, data, frames):
+    spans = zip(frames.start.tolist(), frames.stop.tolist(), strict=True)
+    rows = [parse_record(data[start:stop], "x") for start, stop in spans]
+    assert {row.feature_dim for row in rows} == {features.shape[1]}
+    if features.shape[0] * features.shape[1] > LARGEST_COMPARED:
+        return
+    found = features.toarray() if is_sparse(features) else features
+    for index, row in enumerate(rows):
+        expected = np.zeros(row.feature_dim)
+        np.add.at(expected, np.arange(row.feature_dim) if row.keys is None else row.keys, row.values)
+        np.testing.assert_allclose(found[index], expected, rtol=1e-5, equal_nan=True)
+        if labels is not None:
+            np.testing.assert_array_equal(labels[index], row.label)
+
+
+def text_csv(data: bytes) -> None:
+    """Any block size gives the same rows, or an error with each."""
+    outcomes = []
+    for block_bytes in (1 << 20, 16):
+        try:
+            batches = list(read_batches(data, "text/csv;label_size=0", name="x", block_bytes=block_bytes))
+            assert all(np.isfinite(batch.features).all() for batch in batches)
+            outcomes.append(np.concatenate([batch.features for batch in batches]) if batches else np.zeros((0, 0)))
+        except DataError:
+            outcomes.append(None)
+    assert (outcomes[0] is None) == (outcomes[1] is None)
+    if outcomes[0] is not None:
+        np.testing.assert_array_equal(*outcomes)
+
+
+def request(data: bytes) -> None:
+    """The first byte chooses the content type."""
+    kinds = ("csv", "json", "jsonlines", "protobuf", "csv;label_size=1", "csv;header=present")
+    try:
+        features = read_features(data[1:], kinds[data[0] % len(kinds)] if data else "csv")
+    except UserError:
+        return
+    assert features.shape[0] > 0
+    assert features.dtype == np.float32
+
+
+def artifact(data: bytes) -> None:
+    """Whatever is read as a model can be written and read again."""
+    try:
+        model = read_artifact(data)
+    except DataError:
+        return
+    again = write_artifact(model)
+    assert write_artifact(read_artifact(again)) == again
+
+
+def archive(data: bytes) -> None:
+    """No path leads out of the archive."""
+    try:
+        files = read_model_tar(data, limit_bytes=1 << 20)
+    except DataError:
+        return
+    assert not any(name.startswith("/") or ".." in name.split("/") for name in files)
+
+
+def header(data: bytes) -> None:
+    """Content-Type and Accept headers."""
+    text = data.decode("latin-1")
+    for understand in (negotiate, lambda value: parse_content_type(value).label_size(0)):
+        try:
+            understand(text)
+        except UserError:
+            continue
+
+
+TARGETS: dict[str, Callable[[bytes], None]] = {
+    "recordio": lambda data: quietly(recordio, data),
+    "text_csv": lambda data: quietly(text_csv, data),
+    "request": lambda data: quietly(request, data),
+    "artifact": lambda data: quietly(artifact, data),
+    "archive": lambda data: quietly(archive, data),
+    "header": lambda data: quietly(header, data),
+}
+
+
+def quietly(target, data):
+    """Run a target; overflow in sums of duplicate keys is numpy's to report, not ours."""
+    with np.errstate(all="ignore"):
+        target(data)

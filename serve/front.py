@@ -29,7 +29,7 @@ Send: TypeAlias = Callable[[Message], Awaitable[None]]
 
 # Bodies up to this size are answered on the event loop: a thread's hand-over costs more than their share of a
 # parse. Larger ones would keep the loop from `/ping` and from other clients for too long.
-_INLINE_BYTES: Final = 512 * 1024
+_INLINE_BYTES: Final = 1024 * 1024
 _THREADS: Final = 4
 
 

@@ -20,6 +20,7 @@ from container.job import JobContext, Outcome
 from container.metric_lines import JobLog
 from container.pca_reports import reports, summary
 from container.stopping import StoppedBeforeModel
+from machine.limits import cpu_quota
 
 _SECONDS_BETWEEN_LINES = 10.0
 
@@ -70,7 +71,11 @@ def _train(settings: PCASettings, context: JobContext) -> tuple[TrainedPCA, dict
     executor = "RandomizedPCAExecutor" if settings.algorithm_mode == "randomized" else "PCAExecutor"
     log.info(f"The default executor is <{executor} on cpu(0)>.")
     steps = train(
-        settings, context.channels["train"], np.random.default_rng(settings.seed), stopping=context.stopping
+        settings,
+        context.channels["train"],
+        np.random.default_rng(settings.seed),
+        stopping=context.stopping,
+        threads=max(1, int(cpu_quota())),
     )
     lines = _TrainingLines(settings, log, executor, began)
     while True:

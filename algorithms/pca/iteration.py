@@ -125,7 +125,7 @@ class ChannelPasses:
             return None
         self.passes += 1
         for count, batch in enumerate(self.again, 1):
-            product = products.update(product, batch.features, self.plan.precision)
+            product = products.update(product, batch.features, self.plan.precision, self.plan.threads)
             yield Progress(self.passes, product.count, count, batch.feature_dim)
             if self.stopping():  # an incomplete product is worthless; what the basis already holds is not
                 self.notes = (STOPPED,)

@@ -45,7 +45,10 @@ class KrylovBasis:
 
 def begin(d: int, block_size: int, precision: Precision, generator: np.random.Generator) -> NDArray[Any]:
     """Draw the first block of directions: an orthonormalised Gaussian one, shape (d, block_size)."""
-    return np.linalg.qr(generator.standard_normal((d, block_size), dtype=precision))[0]
+    block = generator.standard_normal((d, block_size), dtype=precision)
+    if d < 4 * block_size:  # too square to be well-conditioned
+        return np.linalg.qr(block)[0]
+    return _orthonormalised(_orthonormalised(block, 0.0)[0], 0.0)[0]
 
 
 def extend(
@@ -89,18 +92,30 @@ def _appended(state: KrylovBasis | None, directions: NDArray[Any], images: NDArr
 def _beyond(basis: NDArray[Any], block: NDArray[Any]) -> NDArray[Any]:
     """Orthonormal basis of what `block` spans outside the span of `basis`, to working precision.
 
-    Block Gram-Schmidt, twice, with the products of Stathopoulos and Wu, *A block orthogonalization procedure with
-    constant synchronization requirements* (2002), in place of QR: matrix products only, several times faster
-    on tall blocks, and it shows the rank.
+    Block Gram-Schmidt, repeated until nothing changes, with the products of Stathopoulos and Wu, *A block
+    orthogonalization procedure with constant synchronization requirements* (2002), in place of QR: matrix
+    products only, several times faster on tall blocks, and it shows the rank.
     """
     smallest = 10 * float(np.finfo(block.dtype).eps) * float(np.linalg.norm(block, axis=0).max(initial=0.0))
-    for _ in range(3):
+    for _ in range(4):
         block = block - basis @ (basis.T @ block)
-        values, vectors = np.linalg.eigh((block.T @ block).astype(np.float64))
-        kept = values > smallest**2
-        block = block @ (vectors[:, kept] / np.sqrt(values[kept])).astype(block.dtype)
+        block, shortest = _orthonormalised(block, smallest)
         smallest = 0.5  # from now on the block is orthonormal but for rounding
+        if shortest > 0.999:
+            break
     return block
+
+
+def _orthonormalised(block: NDArray[Any], smallest: float) -> tuple[NDArray[Any], float]:
+    """Scale the principal axes of a block to length 1, without those shorter than `smallest`.
+
+    Returns the block and the square of its shortest axis that was kept. Orthogonal to working precision only
+    where the axes were of similar length.
+    """
+    values, vectors = np.linalg.eigh((block.T @ block).astype(np.float64))
+    kept = values > smallest**2
+    turned = block @ (vectors[:, kept] / np.sqrt(values[kept])).astype(block.dtype)
+    return turned, float(values[kept].min(initial=1.0))
 
 
 def captured(state: KrylovBasis, num_components: int) -> float:

@@ -36,6 +36,8 @@ class Plan:
         Whether the mean is subtracted.
     precision
         Of the products inside a block; totals are float64 always.
+    threads
+        That products of sparse records may use; those of dense records use BLAS's own.
     """
 
     num_components: int
@@ -47,6 +49,7 @@ class Plan:
     max_products: int
     centred: bool
     precision: Precision
+    threads: int = 1
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from algorithms.batch import Features
 from algorithms.pca.blocks import Array64, Precision, blocks, column_sums
+from algorithms.pca.sparse_products import adjoint_times, times
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,12 +61,12 @@ def begin(directions: NDArray[Any], origin: Array64 | None) -> ScatterProduct:
     return ScatterProduct(directions, origin, np.zeros((d, b)), np.zeros(b), np.zeros(d))
 
 
-def update(state: ScatterProduct, features: Features, precision: Precision) -> ScatterProduct:
+def update(state: ScatterProduct, features: Features, precision: Precision, threads: int = 1) -> ScatterProduct:
     """Add a batch of records; the state's total is added to in place, so the old state must not be used again."""
     row_sums, sums = state.row_sums.copy(), state.sums.copy()
     for block in blocks(features, state.origin, precision):
-        projected = np.asarray(block @ state.directions)
-        state.total[...] += block.T @ projected
+        projected = times(block, state.directions, threads)
+        state.total[...] += adjoint_times(block, projected, threads)
         row_sums += projected.sum(axis=0, dtype=np.float64)
         sums += column_sums(block)
     return ScatterProduct(

@@ -127,9 +127,9 @@ def _gathered(seen: _FirstPass, batch: Batch, plan: Plan, generator: np.random.G
         if product is None:
             product = iteration.begin(state, plan, None, generator)
             if seen.held.count:  # these were moved to the origin already
-                product = products.update(product, seen.held.features, plan.precision)
+                product = products.update(product, seen.held.features, plan.precision, plan.threads)
             product = replace(product, origin=state.origin if state.origin.any() else None)
-        product = products.update(product, batch.features, plan.precision)
+        product = products.update(product, batch.features, plan.precision, plan.threads)
     return _FirstPass(state, held, product, seen.sparse or is_sparse(batch.features), seen.batches + 1)
 
 
@@ -138,7 +138,7 @@ def _held(
 ) -> Generator[Progress, None, Decomposition]:
     """All records are in memory: a direct solution if they are few, else iteration on the smaller side."""
     rest = (seen.moments.mean if plan.centred else 0.0) - seen.held.origin
-    records = rows.CentredRows(seen.held.features, rest if rest.any() else None)
+    records = rows.CentredRows(seen.held.features, rest if rest.any() else None, plan.threads)
     n, d = records.shape
     if n <= plan.direct_records:
         return record_side.decompose(records, plan.num_components)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from algorithms.batch import Features, is_sparse
 from algorithms.pca.blocks import Array64, Precision
+from algorithms.pca.sparse_products import adjoint_times, times
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,10 +96,13 @@ class CentredRows:
         X, shape (n, d).
     mean
         m, shape (d,); None for zero.
+    threads
+        That products of sparse records may use.
     """
 
     features: Features
     mean: Array64 | None
+    threads: int = 1
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -107,14 +111,14 @@ class CentredRows:
 
     def times(self, right: NDArray[Any]) -> NDArray[Any]:
         """``(X - 1 m') R`` for R of shape (d, b), shape (n, b)."""
-        product = np.asarray(self.features @ right)
+        product = times(self.features, right, self.threads)
         if self.mean is None:
             return product
         return np.asarray(product - (self.mean @ right).astype(right.dtype))
 
     def adjoint_times(self, left: NDArray[Any]) -> NDArray[Any]:
         """``(X - 1 m')' L`` for L of shape (n, b), shape (d, b)."""
-        product = np.asarray(self.features.T @ left)
+        product = adjoint_times(self.features, left, self.threads)
         if self.mean is None:
             return product
         shift = np.outer(self.mean, left.sum(axis=0, dtype=np.float64)).astype(left.dtype)

@@ -67,7 +67,7 @@ def never() -> bool:
     return False
 
 
-def make_plan(settings: PCASettings, precision: Precision) -> Plan:
+def make_plan(settings: PCASettings, precision: Precision, threads: int = 1) -> Plan:
     """Decide from the settings where one route to the components gives way to the next.
 
     Direct routes take memory of the order of ``block_size * feature_dim`` too, up to a constant: the limits grow
@@ -83,9 +83,10 @@ def make_plan(settings: PCASettings, precision: Precision) -> Plan:
         direct_records=_REGULAR_DIRECT if regular else few_records,
         held_bytes=_HELD_BYTES,
         tolerance=1e-8 if regular else 2e-5,
-        max_products=100 if regular else 16,
+        max_products=200 if regular else 40,
         centred=settings.subtract_mean,
         precision=precision,
+        threads=threads,
     )
 
 
@@ -95,6 +96,7 @@ def train(
     generator: np.random.Generator,
     stopping: Stopping = never,
     precision: Precision = np.float32,
+    threads: int = 1,
 ) -> Generator[Progress, None, TrainedPCA]:
     """Train a model; yields a `Progress` after each batch and returns a `TrainedPCA`.
 
@@ -110,13 +112,15 @@ def train(
         Asked after each batch; once it says true, training finishes with what it has.
     precision
         Of products inside a block; sums that grow with the data are float64 always.
+    threads
+        That products of sparse records may use; those of dense records use BLAS's own.
 
     Raises
     ------
     DataError
         If the channel is empty, ragged or not finite, or has fewer features than `num_components`.
     """
-    plan = make_plan(settings, precision)
+    plan = make_plan(settings, precision, threads)
     solution = yield from routes.solve(channel, plan, generator, stopping)
     pairs, moments = solution.decomposition, solution.moments
     components = completed(pairs.components, settings.num_components, generator)

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 _LINE_END: Final = 9e-303
 _LINE_END_TEXT: Final = b",9e-303,"
 _LAST_LINE_END_TEXT: Final = b",9e-303]"
-_QUOTED_CELL: Final = re.compile(rb'(^|[,\n])[ \t]*"([^",\r\n]*)"(?=[ \t]*(?:[,\r\n]|\Z))')
+_QUOTED_CELL: Final = re.compile(rb'(^|[,\n])[ \t]*"([^",\r\n]+)"(?=[ \t]*(?:[,\r\n]|\Z))')
+_PLAIN: Final = b"0123456789+-.eE, \t\r\n"  # all that numbers need: loadtxt also takes words and other blanks
 _parsers = threading.local()  # a parser serves one thread at a time
 
 
@@ -72,7 +73,7 @@ def _parse_as_json(text: bytes) -> NDArray[np.float64] | None:
 
 
 def _parse_as_table(text: bytes) -> NDArray[np.float64] | None:
-    if b"\0" in text or b"\r" in text.replace(b"\r\n", b"\n"):
+    if text.translate(None, _PLAIN) or b"\r" in text.replace(b"\r\n", b"\n"):
         return None
     try:
         with warnings.catch_warnings():

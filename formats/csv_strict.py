@@ -12,6 +12,7 @@ from algorithms.errors import DataError, excerpt
 
 # Python's float() also takes "1_000" and non-ASCII digits.
 _NUMBER: Final = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+BLANKS: Final = " \t\r"  # what may surround a number; JSON, which the fast parser follows, has the same
 _MISSING: Final = frozenset(
     {"", "nan", "na", "n/a", "null", "none", "inf", "+inf", "-inf", "infinity", "-infinity", "?"}
 )
@@ -23,12 +24,12 @@ def split_cells(line: str) -> list[str]:
     if line.count('"') % 2:  # a quote that is never closed: the cell keeps it, and is no number
         return line.split(",")
     if '"' not in line:
-        return [cell.strip() for cell in line.split(",")]
+        return [cell.strip(BLANKS) for cell in line.split(",")]
     try:
         cells = next(csv.reader([line], skipinitialspace=True), [])
     except csv.Error:  # a cell beyond the module's limit
         cells = line.split(",")
-    return [cell.strip() for cell in cells]
+    return [cell.strip(BLANKS) for cell in cells]
 
 
 def is_number(cell: str) -> bool:

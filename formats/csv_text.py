@@ -12,7 +12,7 @@ from algorithms.batch import Batch
 from algorithms.errors import DataError
 from formats.content_types import ContentType
 from formats.csv_numbers import parse_lines
-from formats.csv_strict import counted, is_number, looks_like_names, parse_cells, split_cells, width_hint
+from formats.csv_strict import BLANKS, counted, is_number, looks_like_names, parse_cells, split_cells, width_hint
 from formats.windows import Window
 
 _BOM: Final = b"\xef\xbb\xbf"
@@ -157,7 +157,7 @@ class CsvReader:
             line = line.removesuffix("\r")
             # Chosen: blank lines are skipped, as numpy.loadtxt and pandas do; files joined end to end have them.
             # A header that comes again does too, where a FIFO delivers several files.
-            if not line.strip() or line == self._header_line:
+            if not line.strip(BLANKS) or line == self._header_line:
                 continue
             cells = split_cells(line)
             if self._columns is None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import io
 import mmap
 import zlib
 from typing import Any, BinaryIO, Final, Protocol, TypeAlias, cast
@@ -56,15 +55,14 @@ def open_window(source: Source, block_bytes: int, *, name: str, unpack: bool = T
         data = np.frombuffer(source, np.uint8) if len(source) else np.zeros(0, np.uint8)
         if not unpack or bytes(data[:2]) != GZIP_MAGIC:
             return _BufferWindow(data, block_bytes)
-        return _StreamWindow(_unpacked(io.BytesIO(source), b""), block_bytes, name)
+        return _StreamWindow(_unpacked(cast(BinaryIO, _Slices(data))), block_bytes, name)
     start = _read_exactly(source, 2)
     if unpack and start == GZIP_MAGIC:
-        return _StreamWindow(_unpacked(source, start), block_bytes, name)
+        return _StreamWindow(_unpacked(cast(BinaryIO, _Rewound(source, start))), block_bytes, name)
     return _StreamWindow(source, block_bytes, name, start)
 
 
-def _unpacked(source: BinaryIO, start: bytes) -> BinaryIO:
-    packed = cast(BinaryIO, _Rewound(source, start)) if start else source
+def _unpacked(packed: BinaryIO) -> BinaryIO:
     return cast(BinaryIO, gzip.GzipFile(fileobj=packed))
 
 
@@ -92,6 +90,20 @@ class _Rewound:
             return piece
         piece, self._start = self._start, b""
         return piece + self._source.read(size)
+
+
+class _Slices:
+    """A buffer read as a stream, a slice at a time: a mapped file is never in memory whole."""
+
+    def __init__(self, data: NDArray[np.uint8]) -> None:
+        self._data = data
+        self._place = 0
+
+    def read(self, size: int = -1) -> bytes:
+        stop = self._data.size if size < 0 else self._place + size
+        piece = self._data[self._place : stop].tobytes()
+        self._place += len(piece)
+        return piece
 
 
 class _BufferWindow:

@@ -14,7 +14,7 @@ from algorithms.linear_learner.training import train
 from container.job import JobContext, Outcome
 from container.linear_learner_lines import TrainingLines
 from container.linear_learner_reports import reports
-from container.linear_learner_story import summary
+from container.linear_learner_story import confusions, summary
 from container.stopping import StoppedBeforeModel
 
 
@@ -56,8 +56,8 @@ def run(settings: Settings, context: JobContext) -> Outcome:
     elif not context.stopping():
         scores["test"] = _score(settings, context, trained, "test")
         lines.channel_scores("test", scores["test"])
-    sentences = summary(trained, settings, scores)
-    for sentence in sentences:
+    sentences = summary(trained, settings)
+    for sentence in [*sentences, *confusions(scores)]:
         log.info(sentence)
     now = log.clock()
     seconds = {"training": began_scoring - lines.began, "scoring": now - began_scoring}

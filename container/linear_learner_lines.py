@@ -75,14 +75,14 @@ class TrainingLines:
         )
         if report.improved:
             log.info(f"Epoch {epoch}: Loss improved. Updating best model")
-        elif epoch + 1 == self.settings.epochs:
+        elif epoch + 1 == report.limit:
             log.info(f"Epoch {epoch}: Loss has not improved for {report.waited} epochs.")
         log.info(f"Saving model for epoch: {epoch}")
         if report.waited > self.settings.early_stopping_patience:
             log.info("Early stop condition met. Stopping training.")
             log.progress(100, "epochs")
         else:
-            log.progress(100 * (epoch + 1) / self.settings.epochs)
+            log.progress(100 * (epoch + 1) / report.limit)
         now = log.clock()
         seconds = now - self.epoch_began
         self._count_pass()
@@ -106,11 +106,11 @@ class TrainingLines:
         self.log.quality(channel, self._objective, float(losses[shown]), kind="loss", epoch=report.epoch)
 
     def _eta(self, report: EpochReport, seconds: float) -> None:
-        left = self.settings.epochs - report.epoch - 1
+        left = report.limit - report.epoch - 1
         alive = int(np.count_nonzero(np.isfinite(report.train_loss)))
-        done = round(20 * (report.epoch + 1) / self.settings.epochs)
+        done = round(20 * (report.epoch + 1) / report.limit)
         self.log.info(
-            f"[{'#' * done}{'.' * (20 - done)}] epoch {report.epoch + 1} of at most {self.settings.epochs}, "
+            f"[{'#' * done}{'.' * (20 - done)}] epoch {report.epoch + 1} of at most {report.limit}, "
             f"{alive} models, {seconds:.2f} s; at most {left * np.mean(self.epoch_seconds):.0f} s to go"
         )
 

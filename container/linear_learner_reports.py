@@ -160,7 +160,7 @@ def _resolved(settings: Settings, trained: Trained) -> dict[str, Any]:
         "feature_dim": trained.survey.feature_dim,
         "optimizer": trained.optimizer,
         "loss": settings.resolved_loss,
-        "num_models": sum(record.stage == "parallel" for record in trained.records),
+        "num_models": sum(record.stage == "parallel" for record in trained.records) or len(trained.records),
         "unbias_data": bool(np.any(trained.scaler.shift)),
         "normalize_label": trained.scaler.label_scale != 1,
         "unbias_label": trained.scaler.label_shift != 0,

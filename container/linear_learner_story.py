@@ -13,14 +13,14 @@ from algorithms.linear_learner.settings import Settings
 _WIDEST_TABLE = 12
 
 
-def summary(trained: Trained, settings: Settings, scores: Mapping[str, Scores]) -> list[str]:
-    """Return the sentences."""
-    return [
-        f"Training ended because {trained.stop_reason}.",
-        _winner(trained),
-        *_threshold(trained, settings),
-        *(line for channel, found in scores.items() for line in _confusion(channel, found)),
-    ]
+def summary(trained: Trained, settings: Settings) -> list[str]:
+    """Return why training ended, who won and by how much, and where the threshold is from."""
+    return [f"Training ended because {trained.stop_reason}.", _winner(trained), *_threshold(trained, settings)]
+
+
+def confusions(scores: Mapping[str, Scores]) -> list[str]:
+    """Return the lines of a confusion matrix for each channel that was scored."""
+    return [line for channel, found in scores.items() for line in _confusion(channel, found)]
 
 
 def _winner(trained: Trained) -> str:

@@ -45,7 +45,9 @@ def finish(problem: Problem, finished: Finished) -> Iterator[Report | Trained]:
     if len(bias) > 1 and not settings.as_aws:
         bias = bias - bias.mean()  # softmax does not see what all scores share: fix it
     threshold, source, curve = 0.5, "nothing: the threshold has no meaning here", None
-    if settings.is_binary:
+    if settings.is_binary and problem.rows.stopping() and finished.calibration is None:
+        source = "nothing: the job was asked to stop"
+    elif settings.is_binary:
         source, curve = _calibration(problem, finished, as_float32(np.vstack([weights, bias])))
         if curve.positives == 0 or curve.negatives == 0:
             yield Notice(f"The threshold stays at 0.5: {source} has a single class.", warning=True)

@@ -101,10 +101,11 @@ def polished(
     epochs: int,
 ) -> Finished:
     """Return the end of a training that the second-order finish ended, its models added to the story."""
+    first = len(records)
     for position in range(len(refined.candidates)):
         records.append(
             ModelRecord(
-                len(problem.candidates) + position,
+                first + position,
                 "polished",
                 epochs,
                 float(refined.train_losses[position]),
@@ -114,7 +115,7 @@ def polished(
                 refined.candidates.describe(position),
             )
         )
-    winner = records[len(problem.candidates) + refined.winner]
+    winner = records[first + refined.winner]
     robust = refined.robust
     if robust is not None:
         for position in range(len(robust.candidates)):

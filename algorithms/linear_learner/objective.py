@@ -73,6 +73,8 @@ class Objective:
             slope *= self._tally(block, value, sums)
             slope = slope.reshape(len(slope), -1)
             products += block.features.T @ slope
+            if self.rows.stopping():
+                break  # what is returned then is not used
             totals += slope.sum(axis=0, dtype=np.float64)
         per_column = np.repeat(sums[1], self.outputs)
         gradient = scaler.fold_gradient(products, totals) if folded else np.vstack([products, totals])

@@ -94,6 +94,8 @@ def _descend(
             return
         trial = state.propose()
         found = objective.evaluate(trial.reshape(start.shape), loss)
+        if objective.rows.stopping():
+            return
         accepted = state.judge(trial, found)
         current = _merged(current, found, accepted, objective.outputs)
         yield Polished(state.point.reshape(start.shape), current, done + 1, state.done, curvature)
@@ -114,7 +116,8 @@ class _State:
         self.noise = 1e-15 if objective.rows.dtype is np.float64 else 3e-7
         wide = int(np.prod(shape)) > 1_000_000
         self.kept = np.float32 if wide else np.float64  # the pairs of wide models are most of the memory
-        self.pairs: deque[tuple[Floats, Floats, NDArray[np.float64]]] = deque(maxlen=MEMORY)
+        memory = MEMORY // 2 if wide else MEMORY
+        self.pairs: deque[tuple[Floats, Floats, NDArray[np.float64]]] = deque(maxlen=memory)
         self.scale = np.ones(shape[1])
         self.stalled = np.zeros(shape[1], np.int64)
         self.steepness = np.full(shape[1], np.inf)  # the smallest so far of each model's largest slope

@@ -21,6 +21,8 @@ from algorithms.linear_learner.scoring import ScoreSample, as_float32, choices, 
 
 # L2 strengths that are tried, relative to the best of the parallel models; and without any lead.
 AROUND = (0.15, 0.4, 1.0, 2.5)
+WIDE = 20_000  # with more features the parallel models are these strengths, see `training_best`
+WIDE_LADDER = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2)
 LADDER = tuple(10.0 ** (power / 2) for power in range(-12, 3))
 PATH_PASSES, REFIT_PASSES = 10, 20
 TOLERANCE = {np.float32: 3e-4, np.float64: 1e-10}
@@ -76,7 +78,7 @@ def refine(
     parameters = state.parameters[:, winner * per_model : winner * per_model + objective.outputs]
     passes, converged = state.passes, bool(state.converged[winner * len(folds)])
     left = None if budget is None else budget - passes
-    everything = _objective(problem, judges, _for_all(path.take([winner]), judges), np.array([-1]))
+    everything = _objective(problem, judges, _for_all(problem, path.take([winner]), judges), np.array([-1]))
     if not problem.rows.stopping() and (left is None or left > 0) and not alone:
         refit_limit = REFIT_PASSES * (5 if objective.rows.dtype is np.float64 else 1)
         refit_limit = refit_limit if left is None else min(refit_limit, left)
@@ -120,12 +122,13 @@ def refine(
     )
 
 
-def _for_all(winner: Candidates, judges: Judges) -> Candidates:
-    """Return the winner for training on all records: its L2 shrinks as the number of records grows.
+def _for_all(problem: Problem, winner: Candidates, judges: Judges) -> Candidates:
+    """Return the winner for training on all records: an L2 that was found shrinks as the records grow.
 
     L2 is a normal prior of the weights; next to a mean over n records its strength is that of the prior over n.
     """
-    seen = 1 if judges.folds == (-1,) else 1 - 1 / judges.rows.folds
+    fixed = judges.folds == (-1,) or problem.settings.is_set("wd")
+    seen = 1 if fixed else 1 - 1 / judges.rows.folds
     return winner.with_values(wd=winner.wd * seen)
 
 
@@ -143,8 +146,12 @@ def _path(problem: Problem, judges: Judges, lead: Candidates) -> Candidates:
         # nothing can tell strengths apart: a standard normal prior of the normalised weights
         strengths = np.array([1 / problem.survey.total_weight])
     if not settings.is_set("wd") and not alone:
-        crossed = len(judges.folds) > 4
-        strengths = np.array(LADDER) if crossed else np.maximum(lead.wd[0], 1e-6) * np.array(AROUND)
+        if len(judges.folds) > 4:
+            strengths = np.array(LADDER)
+        elif problem.survey.feature_dim > WIDE:
+            strengths = np.array(WIDE_LADDER)
+        else:
+            strengths = np.maximum(lead.wd[0], 1e-6) * np.array(AROUND)
     weights = np.unique(problem.candidates.positive_example_weight) if not alone else lead.positive_example_weight
     repeated = lead.take(np.zeros(len(strengths) * len(weights), np.intp))
     return repeated.with_values(

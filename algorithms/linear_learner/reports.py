@@ -42,8 +42,8 @@ class EpochReport:
 
     Attributes
     ----------
-    epoch, records
-        Counted from 0; records trained on.
+    epoch, limit, records
+        Counted from 0; how many there may be; records trained on.
     train_loss, validation_loss
         Shape (num_models,), NaN for models that were dropped; the second None without a validation channel.
     held_out_loss
@@ -57,6 +57,7 @@ class EpochReport:
     """
 
     epoch: int
+    limit: int
     records: int
     train_loss: NDArray[np.float64]
     validation_loss: NDArray[np.float64] | None

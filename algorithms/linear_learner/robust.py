@@ -81,27 +81,37 @@ class RobustFinish:
 
 
 def is_wanted(settings: Settings) -> bool:
-    """Whether labels, not probabilities, are what the user asked to be right."""
+    """Whether labels, not probabilities, are what the user asked to be right, and the loss is left to us."""
     criterion = settings.binary_classifier_model_selection_criteria
-    return settings.resolved_loss == "logistic" and criterion in ("accuracy", "f_beta")
+    free = settings.is_binary and not settings.is_set("loss")
+    return free and criterion in ("accuracy", "f_beta")
 
 
 def fit_calibration(
     raw: NDArray[np.float64], labels: Floats, weights: Floats, positive_weight: float
 ) -> Calibration:
-    """Fit slope and intercept by Newton's method under the user's loss. Source: Platt (1999)."""
+    """Fit slope and intercept by Newton's method under the user's loss.
+
+    Labels are softened to ``(n + 1) / (n + 2)`` and ``1 / (n + 2)``, so that separable scores have a finite
+    slope. Source: Platt (1999), section 2.2; Lin, Lin and Weng (2007).
+    """
+    positives, negatives = float(weights @ labels), float(weights @ (1 - labels))
+    if positives == 0 or negatives == 0:
+        return Calibration()
+    targets = np.where(labels > 0, (positives + 1) / (positives + 2), 1 / (negatives + 2))
     design = np.stack([raw, np.ones_like(raw)], axis=1)
     weight = weights.astype(np.float64) * (1 + labels * (positive_weight - 1))
     line = np.array([1.0, 0.0])
     for _ in range(30):
         chance = link(design @ line, "logistic")
-        gradient = design.T @ (weight * (chance - labels))
+        gradient = design.T @ (weight * (chance - targets))
         hessian = design.T @ (design * (weight * chance * (1 - chance))[:, None])
-        step = np.linalg.solve(hessian + 1e-9 * np.trace(hessian) * np.eye(2), gradient)
+        step = np.linalg.solve(hessian + (1e-9 * np.trace(hessian) + 1e-300) * np.eye(2), gradient)
         line = line - step * min(1.0, 2.0 / max(float(np.abs(step).max()), 1e-300))
         if np.abs(step).max() < 1e-10:
             break
-    return Calibration(float(line[0]), float(line[1])) if np.isfinite(line).all() else Calibration()
+    usable = np.isfinite(line).all() and line[0] > 0
+    return Calibration(float(line[0]), float(line[1])) if usable else Calibration()
 
 
 def try_robust(
@@ -126,8 +136,9 @@ def try_robust(
         Objective over all records, and the winner's refitted parameters.
     """
     columns = len(objective.candidates)
-    repeated = np.tile(np.arange(columns), len(STRENGTHS))
-    strengths = np.repeat(STRENGTHS, columns)
+    scales = (1.0,) if settings.is_set("wd") else STRENGTHS
+    repeated = np.tile(np.arange(columns), len(scales))
+    strengths = np.repeat(scales, columns)
     candidates = objective.candidates.take(repeated)
     candidates = candidates.with_values(wd=candidates.wd * strengths)
     robust = replace(
@@ -140,7 +151,7 @@ def try_robust(
     end = state
     for end in polish(robust, begin, PASSES, TOLERANCE, state.curvature):
         yield PolishReport("robust", end.passes, PASSES, float(np.nanmin(end.evaluation.loss)))
-    raw, labels, weights = sampled(robust, end.parameters, len(STRENGTHS)).arrays()
+    raw, labels, weights = sampled(robust, end.parameters, len(scales)).arrays()
     positive = float(candidates.positive_example_weight[0])
     judged = [_judge(column, labels, weights, positive, settings) for column in raw.T.astype(np.float64)]
     plain = _judge(logistic.arrays()[0][:, 0].astype(np.float64), labels, weights, positive, settings)
@@ -151,7 +162,7 @@ def try_robust(
     parameters, passes = refit.parameters, end.passes
     if won and not objective.rows.stopping():
         seen = float(refit.objective.candidates.wd[0])
-        strength = refit.objective.candidates.with_values(wd=np.array([seen * STRENGTHS[best]]))
+        strength = refit.objective.candidates.with_values(wd=np.array([seen * scales[best]]))
         full = replace(refit.objective, loss=GeneralisedCrossEntropy(), candidates=strength)
         final = end
         for final in polish(full, refit.parameters, REFIT_PASSES, TOLERANCE, state.curvature):

@@ -85,7 +85,7 @@ class TrainingRows:
         for batch in self.batches:
             if len(batch) == 0:
                 continue
-            size = max(64, min(4096, BLOCK_BYTES // max(1, batch.num_bytes // len(batch))))
+            size = _block_rows(batch)
             for first in range(0, len(batch), size):
                 part = batch.rows(first, first + size)
                 folds = fold_of(np.arange(start, start + len(part)), self.folds, self.seed) if self.folds else None
@@ -167,6 +167,14 @@ class TrainingRows:
                 pending, num_bytes = [], 0
         if pending:
             yield _window(pending)
+
+
+def _block_rows(batch: Batch) -> int:
+    """Return how many records make a block; of wide sparse ones more, as each block costs O(feature_dim)."""
+    row_bytes = max(1, batch.num_bytes // len(batch))
+    if is_sparse(batch.features):
+        return max(4096, min(8 * batch.feature_dim, 16 * BLOCK_BYTES) // row_bytes)
+    return max(64, min(4096, BLOCK_BYTES // row_bytes))
 
 
 def _window(blocks: list[tuple[int, Batch]]) -> tuple[list[tuple[int, Batch]], NDArray[np.int64]]:

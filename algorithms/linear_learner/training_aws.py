@@ -119,6 +119,7 @@ def _report(run: _Run, ensemble: Ensemble, epoch: int, losses: NDArray[np.float6
     run.recent.append((ensemble.parameters.copy(), losses, values))
     return EpochReport(
         epoch,
+        problem.settings.epochs,
         records,
         losses,
         validation,

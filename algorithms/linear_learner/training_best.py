@@ -15,7 +15,7 @@ from algorithms.linear_learner.finish import Finished
 from algorithms.linear_learner.history import History, parallel_records, polished, with_outcome
 from algorithms.linear_learner.hold_out import Judges, choose_judges
 from algorithms.linear_learner.problem import Problem, evaluation_blocks
-from algorithms.linear_learner.refinement import Refined, refine
+from algorithms.linear_learner.refinement import WIDE, Refined, refine
 from algorithms.linear_learner.reports import EpochReport, Notice, Report, State
 from algorithms.linear_learner.scoring import binary_sample, choices, mean_losses
 from algorithms.linear_learner.settings import Settings
@@ -35,8 +35,6 @@ FIRST_ORDER = (
 )
 # Parallel epochs before the second-order finish: 32 models, 16, 8, 4.
 LEADING_EPOCHS = 4
-# With more features than this, dense updates per mini-batch cost more than they bring.
-WIDE = 20_000
 
 
 def may_polish(settings: Settings) -> bool:
@@ -44,12 +42,20 @@ def may_polish(settings: Settings) -> bool:
     return not any(settings.is_set(name) for name in FIRST_ORDER)
 
 
+def _epoch_limit(settings: Settings) -> int:
+    return min(settings.epochs, LEADING_EPOCHS) if may_polish(settings) else settings.epochs
+
+
 def train_best(problem: Problem, resume: State | None) -> Iterator[Report | Finished]:
     """Run the parallel epochs and the finish; the last thing yielded is the chosen model."""
     settings = problem.settings
     polishing = may_polish(settings)
-    judges = choose_judges(problem, folds_allowed=polishing)
+    wide = polishing and problem.survey.feature_dim > WIDE
+    judges = choose_judges(problem, folds_allowed=polishing and not wide)
     yield Notice(f"Models are compared on {judges.name}.")
+    if wide:
+        yield from _second_order_alone(problem, judges)
+        return
     history = History(len(problem.candidates))
     stopper = EarlyStopping(settings.early_stopping_patience, settings.early_stopping_tolerance)
     ensemble = make_ensemble(
@@ -62,7 +68,7 @@ def train_best(problem: Problem, resume: State | None) -> Iterator[Report | Fini
         stopper.best, stopper.waited = float(resume["best"]), int(resume["waited"])
         first = int(resume["epoch"]) + 1
         yield Notice(f"Resumed from the checkpoint of epoch {first - 1}.")
-    limit = min(settings.epochs, LEADING_EPOCHS) if polishing else settings.epochs
+    limit = _epoch_limit(settings)
     reason = f"all {limit} epochs were done"
     for epoch in range(first, limit):
         if stopper.stop:
@@ -85,6 +91,27 @@ def train_best(problem: Problem, resume: State | None) -> Iterator[Report | Fini
             )
             break
     yield from _end(problem, judges, history, ensemble, polishing, reason)
+
+
+def _second_order_alone(problem: Problem, judges: Judges) -> Iterator[Report | Finished]:
+    """Train wide models by full passes from zero: an update per mini-batch would touch every weight.
+
+    Chosen: the parallel models are then as many L2 strengths; all of them descend in the same passes.
+    """
+    settings = problem.settings
+    yield Notice(
+        f"With {problem.survey.feature_dim} features, models are trained by second-order full passes alone; "
+        "name an optimizer to train by mini-batches."
+    )
+    shape = (problem.survey.feature_dim + 1, settings.num_outputs)
+    start = np.zeros(shape)
+    start[-1] = settings.init_bias if settings.use_bias else 0
+    budget = settings.epochs if settings.is_set("epochs") else None
+    for step in refine(problem, judges, start, problem.candidates.take([0]), budget):
+        if isinstance(step, Refined):
+            yield polished(problem, judges, [], step, "the features are many", 0)
+        else:
+            yield step
 
 
 def _report(
@@ -129,6 +156,7 @@ def _report(
         }
     return EpochReport(
         epoch,
+        _epoch_limit(problem.settings),
         records,
         train,
         others if is_channel else None,
@@ -179,9 +207,11 @@ def _end(
         for step in refine(problem, judges, parameters, lead, budget):
             if isinstance(step, Refined):
                 yield polished(problem, judges, records, step, reason, epochs)
-            else:
-                yield step
-        return
+                return
+            if problem.rows.stopping():
+                reason = "the job was asked to stop"
+                break
+            yield step
     if judges.left_out is not None and not problem.rows.stopping() and np.isfinite(parameters).all():
         parameters = _train_alone(problem, winner, history.best_epoch + 1)
         yield Notice(f"Model {winner} was trained again on all records for {history.best_epoch + 1} epochs.")

@@ -1,0 +1,256 @@
+"""Linear Learner as a job: its log as machines scrape it, its reports, checkpoints and stops."""
+
+import csv
+import io
+import itertools
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn import metrics as oracle
+
+from algorithms.batch import Batch, HeldBatches
+from container import linear_learner_job as job
+from container.job import JobContext
+from container.metric_lines import JobLog
+from container.stopping import StoppedBeforeModel
+
+# Source: DescribeTrainingJob of a linear-learner job, 2020. {} is train, validation or test.
+EVERY_CHANNEL = {
+    "objective_loss:final": r"#quality_metric: host=\S+, {} \S+_objective <loss>=(\S+)",
+}
+EPOCHS = {
+    "progress": r"#progress_metric: host=\S+, completed (\S+) %",
+    "throughput": r"#throughput_metric: host=\S+, train throughput=(\S+) records/second",
+    "train objective": r"#quality_metric: host=\S+, epoch=\S+, train \S+_objective <loss>=(\S+)",
+    "validation objective": r"#quality_metric: host=\S+, epoch=\S+, validation \S+_objective <loss>=(\S+)",
+}
+OF_TASK = {
+    "regressor": [r"mse <loss>=(\S+)", r"absolute_loss <loss>=(\S+)"],
+    "binary_classifier": [
+        r"binary_classification_accuracy <score>=(\S+)",
+        r"precision <score>=(\S+)",
+        r"recall <score>=(\S+)",
+        r"binary_f_\S+ <score>=(\S+)",
+        r"roc_auc_score <score>=(\S+)",
+    ],
+    "multiclass_classifier": [
+        r"multiclass_accuracy <score>=(\S+)",
+        r"multiclass_top_k_accuracy_\S+ <score>=(\S+)",
+        r"dcg <score>=(\S+)",
+        r"macro_recall <score>=(\S+)",
+        r"macro_precision <score>=(\S+)",
+        r"macro_f_\S+ <score>=(\S+)",
+    ],
+}
+TASKS = {
+    "regressor": {"predictor_type": "regressor"},
+    "binary_classifier": {"predictor_type": "binary_classifier"},
+    "multiclass_classifier": {"predictor_type": "multiclass_classifier", "num_classes": "3"},
+}
+
+
+class KeptStates:
+    """Checkpoints in memory, every one of them."""
+
+    def __init__(self, first=None):
+        self.first, self.states = first, []
+
+    def load(self):
+        return self.first
+
+    def save(self, state):
+        self.states.append({name: np.array(value) for name, value in state.items()})
+
+
+def data(task, n=1500, seed=1, names=None):
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(n, 4)).astype(np.float32)
+    score = X[:, 0] - X[:, 1] + 0.5 * rng.normal(size=n).astype(np.float32)
+    if task == "binary_classifier":
+        score = (score > 0).astype(np.float32)
+    elif task == "multiclass_classifier":
+        score = np.digitize(score, [-0.5, 0.5]).astype(np.float32)
+    return Batch(X, score, None, names)
+
+
+def run(task, channels=("train", "validation", "test"), checkpoints=None, stopping=lambda: False, **more):
+    stream = io.StringIO()
+    batches = {name: HeldBatches([data(task, seed=i)]) for i, name in enumerate(channels)}
+    settings = job.read_settings({**TASKS[task], "mini_batch_size": "100", **more})
+    ticks = itertools.count()
+    log = JobLog(stream, algorithm="Linear Learner", clock=lambda: 1e6 + next(ticks) / 8)
+    outcome = job.run(settings, JobContext(batches, log, checkpoints or KeptStates(), stopping))
+    return outcome, stream.getvalue(), batches
+
+
+@pytest.mark.parametrize("compatibility", ["best", "aws"])
+@pytest.mark.parametrize("task", TASKS)
+def test_every_metric_definition_of_the_service_finds_its_number(task, compatibility):
+    _, log, _ = run(task, compatibility=compatibility)
+    for pattern in EPOCHS.values():
+        assert all(np.isfinite(float(value)) for value in re.findall(pattern, log)), pattern
+        assert re.search(pattern, log), pattern
+    for channel in ("validation", "test"):
+        wanted = [rf"#quality_metric: host=\S+, {channel} {name}" for name in OF_TASK[task]]
+        for pattern in [*wanted, EVERY_CHANNEL["objective_loss:final"].format(channel)]:
+            found = re.findall(pattern, log)
+            assert len(found) == 1, pattern
+            assert np.isfinite(float(found[0]))
+    assert re.findall(EPOCHS["progress"], log)[-1] in ("100", "100.0")
+
+
+def test_the_log_reads_like_the_real_one(aws_data: Path):
+    """Line by line, numbers taken out: what the real job printed comes in the same order here."""
+    table = np.loadtxt(aws_data / "linear-binary" / "train.csv", delimiter=",", dtype=np.float32)
+    channel = HeldBatches([Batch(np.ascontiguousarray(table[:, 1:]), table[:, 0])])
+    stream = io.StringIO()
+    settings = job.read_settings(
+        {"predictor_type": "binary_classifier", "mini_batch_size": "100", "compatibility": "aws", "seed": "5"}
+    )
+    context = JobContext({"train": channel}, JobLog(stream, algorithm="Linear Learner"), KeptStates(), bool)
+    job.run(settings, context)
+    real = shapes((aws_data / "linear-binary" / "training.log").read_text())
+    ours = iter(shapes(stream.getvalue()))
+    missing = [line for line in real if line not in ours]  # `in` consumes: order matters
+    assert missing == []
+
+
+def shapes(log: str) -> list[str]:
+    """Return the machine-readable lines of a log with their numbers replaced."""
+    kept = []
+    for line in log.splitlines():
+        text = re.sub(r"^\[[^]]*\] ", "", line)
+        if text.startswith("#metrics"):
+            document = json.loads(text[9:])
+            if "finalize.time" in document["Metrics"]:
+                continue  # its entries are timings of the service's own internals
+            text = json.dumps([document["Dimensions"], list(document["Metrics"])])
+        elif not text.startswith(("#", "Epoch", "Saving", "Early", "Best model", "Test data")):
+            continue
+        kept.append(text if text.startswith("[") else re.sub(r"\d+\.\d+(e-?\d+)?", "N", text))
+    return kept
+
+
+def test_metrics_are_scikit_learns():
+    outcome, log, batches = run("binary_classifier")
+    batch = next(iter(batches["test"]))
+    predicted = outcome.model.predict(batch.features)
+    y, score, label = batch.labels, predicted.score.astype(float), predicted.predicted_label
+    expected = {
+        "binary_classification_accuracy": oracle.accuracy_score(y, label),
+        "binary_f_1.000": oracle.f1_score(y, label),
+        "precision": oracle.precision_score(y, label),
+        "recall": oracle.recall_score(y, label),
+        "roc_auc_score": oracle.roc_auc_score(y, score),
+        "binary_balanced_accuracy": oracle.balanced_accuracy_score(y, label),
+        "binary_log_loss": oracle.log_loss(y, score),
+        "binary_classification_cross_entropy_objective": oracle.log_loss(y, score),
+    }
+    found = json.loads(outcome.reports["report.json"])["metrics"]
+    for name, value in expected.items():
+        assert found[f"test:{name}"] == pytest.approx(value, rel=1e-5), name
+    table = oracle.confusion_matrix(y, label)
+    assert json.loads(outcome.reports["report.json"])["confusion"]["test"] == table.tolist()
+    assert f"{table[0, 0]:>7}{table[0, 1]:>7}" in log
+
+
+def test_multiclass_metrics_are_scikit_learns():
+    outcome, _, batches = run("multiclass_classifier", accuracy_top_k="2")
+    batch = next(iter(batches["test"]))
+    predicted = outcome.model.predict(batch.features)
+    y, chance, label = batch.labels, predicted.score.astype(float), predicted.predicted_label
+    chance /= chance.sum(axis=1, keepdims=True)  # float32 rounding, which scikit-learn does not allow
+    gains = np.eye(3)[y.astype(int)]
+    expected = {
+        "multiclass_accuracy": oracle.accuracy_score(y, label),
+        "multiclass_top_k_accuracy_2": oracle.top_k_accuracy_score(y, chance, k=2),
+        "dcg": oracle.dcg_score(gains, chance),
+        "macro_recall": oracle.recall_score(y, label, average="macro"),
+        "macro_precision": oracle.precision_score(y, label, average="macro"),
+        "macro_f_1.000": oracle.f1_score(y, label, average="macro"),
+        "multiclass_balanced_accuracy": oracle.balanced_accuracy_score(y, label),
+        "multiclass_log_loss": oracle.log_loss(y, chance),
+    }
+    found = json.loads(outcome.reports["report.json"])["metrics"]
+    for name, value in expected.items():
+        assert found[f"test:{name}"] == pytest.approx(value, rel=1e-5), name
+
+
+def test_regression_metrics_are_in_the_labels_units():
+    outcome, _, batches = run("regressor")
+    batch = next(iter(batches["validation"]))
+    error = outcome.model.predict(batch.features).score.astype(float) - batch.labels
+    found = json.loads(outcome.reports["report.json"])["metrics"]
+    assert found["validation:mse_objective"] == pytest.approx((error**2).mean(), rel=1e-6)
+    assert found["validation:absolute_loss"] == pytest.approx(np.abs(error).mean(), rel=1e-6)
+
+
+@pytest.mark.parametrize("compatibility", ["best", "aws"])
+@pytest.mark.parametrize("task", TASKS)
+def test_a_resumed_job_makes_the_model_of_an_uninterrupted_one(task, compatibility):
+    kept = KeptStates()
+    whole, _, _ = run(task, checkpoints=kept, compatibility=compatibility)
+    assert len(kept.states) >= 2
+    for state in (kept.states[0], kept.states[-1]):
+        resumed, log, _ = run(task, checkpoints=KeptStates(state), compatibility=compatibility)
+        assert "Resumed from the checkpoint of epoch" in log
+        assert resumed.model.weights.tobytes() == whole.model.weights.tobytes()
+        assert resumed.model.threshold == whole.model.threshold
+
+
+@pytest.mark.parametrize("after", [3, 30, 300, 1000])
+@pytest.mark.parametrize("compatibility", ["best", "aws"])
+def test_a_stop_at_any_moment_leaves_a_model_or_says_that_there_is_none(after, compatibility):
+    asked = iter(range(10**9))
+    try:
+        outcome, log, _ = run(
+            "binary_classifier", stopping=lambda: next(asked) >= after, compatibility=compatibility
+        )
+    except StoppedBeforeModel:
+        assert after == 3
+        return
+    assert np.isfinite(outcome.model.weights).all()
+    assert "Best model found for hyperparameters" in log
+    json.loads(outcome.reports["report.json"])
+
+
+def test_the_readable_files():
+    stream = io.StringIO()
+    batches = {"train": HeldBatches([data("binary_classifier", names=("age", "income", "x", "y, z"))])}
+    settings = job.read_settings({**TASKS["binary_classifier"], "num_models": "5"})
+    outcome = job.run(settings, JobContext(batches, JobLog(stream), KeptStates(), bool))
+    tables = {
+        name: list(csv.DictReader(io.StringIO(outcome.reports[f"{name}.csv"].decode())))
+        for name in ("models", "coefficients", "threshold_curve")
+    }
+    assert [row["stage"] for row in tables["models"]].count("parallel") == 5
+    assert [row["outcome"] for row in tables["models"]].count("chosen") == 1
+    assert [row["feature"] for row in tables["coefficients"]] == ["(intercept)", "age", "income", "x", "y, z"]
+    raw = [float(row["coefficient"]) for row in tables["coefficients"]]
+    assert raw[1:] == pytest.approx(outcome.model.weights[:, 0], rel=1e-6)
+    features = next(iter(batches["train"])).features.astype(float)
+    standardised = [float(row["standardised"]) for row in tables["coefficients"]]
+    expected = (features - features.mean(0)) / features.std(0) @ standardised[1:] + standardised[0]
+    assert expected == pytest.approx(outcome.model.raw_scores(features)[:, 0], abs=1e-4)
+    recalls = [float(row["recall"]) for row in tables["threshold_curve"]]
+    assert recalls == sorted(recalls)
+    report = json.loads(outcome.reports["report.json"])
+    assert report["feature_names"] == ["age", "income", "x", "y, z"]
+    assert report["given"] == {"predictor_type": "binary_classifier", "num_models": 5}
+    assert report["hyperparameters"]["num_models"] == 5
+    assert any("won on" in sentence for sentence in report["summary"])
+
+
+def test_a_validation_channel_of_another_width_is_refused():
+    from algorithms.errors import DataError
+
+    batches = {
+        "train": HeldBatches([data("regressor")]),
+        "validation": HeldBatches([Batch(np.ones((5, 3), np.float32), np.ones(5, np.float32))]),
+    }
+    settings = job.read_settings(TASKS["regressor"])
+    with pytest.raises(DataError, match="validation: records have 3 features, the training data have 4"):
+        job.run(settings, JobContext(batches, JobLog(io.StringIO()), KeptStates(), bool))

@@ -1,4 +1,4 @@
-"""JSON and JSON Lines requests: every documented form of an instance, dense or sparse, to one array."""
+"""JSON and JSON Lines: whole documents and lines of instances, dense or sparse, to one array."""
 
 from __future__ import annotations
 
@@ -9,17 +9,16 @@ from typing import Any, Final, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from algorithms.batch import Batch, Features
+from algorithms.batch import Features
 from algorithms.errors import DataError, excerpt
 from formats.csv_numbers import parser
 from formats.csv_strict import width_hint
-from formats.record import MOST_FEATURES, Row, stack_rows
+from formats.json_instances import is_number, read_instance
+from formats.record import Block, Row, stack_rows
 from formats.windows import Window
 
-_FORMS: Final = (
-    'expected {"features": [...]}, {"data": {"features": {"values": [...]}}}, or the sparse '
-    '{"data": {"features": {"keys": [...], "shape": [n], "values": [...]}}}'
-)
+_MOST_LINE_BYTES: Final = 16 << 20
+_MOST_DOCUMENT_BYTES: Final = 256 << 20
 
 
 def parse_json(body: bytes, name: str) -> Features:
@@ -40,9 +39,9 @@ def parse_json(body: bytes, name: str) -> Features:
     instances = document.get("instances", [document]) if isinstance(document, dict) else document
     if not isinstance(instances, list):
         raise DataError(f'{name}: expected {{"instances": [...]}}, got {excerpt(json.dumps(document))}.')
-    if instances and all(_is_number(value) for value in instances):
+    if instances and all(is_number(value) for value in instances):
         instances = [instances]  # one bare row
-    return _stack((_row(instance, f"{name}, instance {i}"), i) for i, instance in enumerate(instances, 1))
+    return _stack((read_instance(instance, f"{name}, instance {i}"), i) for i, instance in enumerate(instances, 1))
 
 
 def parse_json_lines(body: bytes, name: str, first_line: int = 1) -> Features:
@@ -60,21 +59,31 @@ def parse_json_lines(body: bytes, name: str, first_line: int = 1) -> Features:
     return _stack(iter(rows))
 
 
-def read_json_lines(window: Window, name: str) -> Iterator[Batch]:
-    """Yield the instances of a whole source of JSON Lines, block by block."""
+def read_json(window: Window, name: str) -> Iterator[tuple[Block, int]]:
+    """Yield the instances of a source that is one JSON document, which has to fit in memory."""
+    while not window.last:
+        if window.data.size > _MOST_DOCUMENT_BYTES:
+            raise DataError(
+                f"{name}: the JSON document is longer than {_MOST_DOCUMENT_BYTES} bytes; use JSON Lines, which is "
+                "read line by line."
+            )
+        window.advance(0)
+    if window.data.size:
+        yield Block(parse_json(window.data.tobytes(), name), None), 1
+
+
+def read_json_lines(window: Window, name: str) -> Iterator[tuple[Block, int]]:
+    """Yield the instances of a source of JSON Lines, block by block, each with its first line's number."""
     lines = 0
     while window.data.size:
         text = window.data.tobytes()
         end = len(text) if window.last else text.rfind(b"\n") + 1
-        if not end and len(text) > MOST_BYTES:
-            raise DataError(f"{name}, line {lines + 1}: it is longer than {MOST_BYTES} bytes.")
+        if not end and len(text) > _MOST_LINE_BYTES:
+            raise DataError(f"{name}, line {lines + 1}: it is longer than {_MOST_LINE_BYTES} bytes.")
         if text[:end].strip():
-            yield Batch(parse_json_lines(text[:end], name, lines + 1))
+            yield Block(parse_json_lines(text[:end], name, lines + 1), None), lines + 1
         lines += text.count(b"\n", 0, end)
         window.advance(end)
-
-
-MOST_BYTES: Final = 16 << 20  # of one line
 
 
 def _parse_quickly(body: bytes) -> Features | None:
@@ -121,7 +130,7 @@ def _parse_line(line: bytes, where: str) -> Row:
             values = np.zeros(0, np.float32)
         if values.size and np.isfinite(values).all():
             return Row(values, None, values.size, None)
-    return _row(_load(line, where), where)
+    return read_instance(_load(line, where), where)
 
 
 def _load(text: bytes, where: str) -> Any:
@@ -153,61 +162,6 @@ def _likely_cause(text: bytes) -> str:
     if text[:1].isdigit() or text[:1] == b"-":
         return " This looks like CSV, but the content type says JSON."
     return ""
-
-
-def _row(instance: Any, where: str) -> Row:
-    features = instance
-    if isinstance(features, dict) and "data" in features and "features" not in features:
-        features = features["data"]
-    if isinstance(features, dict) and "features" in features:
-        features = features["features"]
-    if isinstance(features, list):
-        return _dense_row(features, where)
-    if not isinstance(features, dict) or "values" not in features:
-        raise DataError(f"{where}: {_FORMS}; got {excerpt(json.dumps(instance))}.")
-    if "keys" not in features and (features["values"] or "shape" not in features):
-        return _dense_row(features["values"], where)
-    return _sparse_row(features, where)
-
-
-def _dense_row(values: Any, where: str) -> Row:
-    numbers = _numbers(values, "values", where)
-    if not numbers.size:
-        raise DataError(f"{where}: its features are empty.")
-    return Row(numbers, None, numbers.size, None)
-
-
-def _sparse_row(features: dict[str, Any], where: str) -> Row:
-    values = _numbers(features["values"], "values", where)
-    keys, shape = features.get("keys", []), features.get("shape")
-    for part, integers in (("keys", keys), ("shape", shape)):
-        if not isinstance(integers, list) or not all(isinstance(k, int) and _is_number(k) for k in integers):
-            raise DataError(
-                f"{where}: {part!r} must be a list of whole numbers, got {excerpt(json.dumps(integers))}."
-            )
-    if not shape or not 0 < shape[-1] <= MOST_FEATURES or any(extent != 1 for extent in shape[:-1]):
-        raise DataError(f"{where}: 'shape' must be [number of features], got {excerpt(json.dumps(shape))}.")
-    if len(keys) != values.size:
-        raise DataError(f"{where}: a sparse row has {values.size} values but {len(keys)} keys.")
-    outside = [key for key in keys if not 0 <= key < shape[-1]]
-    if outside:
-        raise DataError(f"{where}: key {excerpt(outside[0])} is outside the shape, which has {shape[-1]} columns.")
-    return Row(values, np.asarray(keys, np.int64), shape[-1], None)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _numbers(values: Any, part: str, where: str) -> NDArray[np.float32]:
-    if not isinstance(values, list):
-        raise DataError(f"{where}: {part!r} must be a list of numbers, got {excerpt(json.dumps(values))}.")
-    for column, value in enumerate(values, start=1):
-        if not _is_number(value) or not abs(value) < 3.4028235677973366e38:
-            raise DataError(
-                f"{where}, value {column}: expected a number within float32, got {excerpt(json.dumps(value))}."
-            )
-    return np.asarray(values, np.float64).astype(np.float32)
 
 
 def _stack(numbered: Iterator[tuple[Row, int]]) -> Features:

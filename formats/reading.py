@@ -7,7 +7,7 @@ from typing import Final, Literal, TypeAlias
 
 from algorithms.batch import Batch
 from algorithms.errors import DataError
-from formats.content_types import CSV, RECORDIO, ContentType, parse_content_type
+from formats.content_types import CSV, JSON, RECORDIO, ContentType, parse_content_type
 from formats.record import Block
 from formats.recordio import RecordIOReader
 from formats.windows import Source, open_window
@@ -58,9 +58,15 @@ def read_batches(
 
         yield from CsvReader(kind, name, labels, feature_dim).read(window)
     else:
-        from formats.json_text import read_json_lines
+        from formats.json_text import read_json, read_json_lines
 
-        yield from read_json_lines(window, name)
+        if labels == "required":
+            raise DataError(
+                f"{name}: {kind.media_type} has no place for labels; training data with labels are "
+                "recordIO-protobuf or CSV."
+            )
+        read = read_json if kind.media_type == JSON else read_json_lines
+        yield from _check(read(window, name), name, labels, feature_dim)
 
 
 def _check(

@@ -173,3 +173,17 @@ def test_json_lines_channels_are_read_block_by_block(rng):
     np.testing.assert_array_equal(np.concatenate([batch.features for batch in batches]), values)
     with pytest.raises(DataError, match="line 301"):
         list(read_batches(io.BytesIO(text + b"{}\n"), "jsonlines", name="x", block_bytes=1000))
+
+
+def test_a_json_channel_is_one_document(rng):
+    values = rng.random((300, 4), np.float32)
+    text = json.dumps({"instances": [{"features": row} for row in values.tolist()]}, indent=1).encode()
+    for source in (text, io.BytesIO(text)):
+        (batch,) = read_batches(source, "json", name="x", block_bytes=64)
+        np.testing.assert_array_equal(batch.features, values)
+        assert batch.labels is None
+    assert list(read_batches(b"", "json", name="x")) == []
+    with pytest.raises(DataError, match="has no place for labels"):
+        list(read_batches(text, "json", name="x", labels="required"))
+    with pytest.raises(DataError, match="it has 4 features, expected 5"):
+        list(read_batches(text, "json", name="x", feature_dim=5))

@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 CODE := algorithms formats machine container serve tests benchmarks examples
 IMAGE ?= eigenlearn
 
-.PHONY: help setup demo test check fmt bench image image-test clean
+.PHONY: help setup demo test check fmt bench image image-test lock clean
 
 help:            ## show these targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -38,6 +38,11 @@ bench: $(READY)  ## speed and quality beside the peers (TOPICS="pca csv" runs so
 image:           ## build the image (BASE_IMAGE=... names another base)
 	DOCKER_BUILDKIT=1 docker build $(if $(BASE_IMAGE),--build-arg BASE_IMAGE=$(BASE_IMAGE)) \
 	  --build-arg REVISION=$$(git rev-parse --short HEAD 2>/dev/null || echo unknown) --tag $(IMAGE) .
+
+lock: $(READY)   ## write the image's pinned, hashed requirements again from pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'uv>=0.5'
+	$(BIN)/python -m uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header \
+	  --no-emit-index-url --upgrade --output-file image/requirements.lock pyproject.toml
 
 image-test: $(READY) image ## build the image and drive it from outside: contract, faults, SageMaker SDKs
 	EIGENLEARN_IMAGE=$(IMAGE) tests/contract/run_image_tests.sh $(BIN)/python

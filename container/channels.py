@@ -6,7 +6,7 @@ import mmap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from io import FileIO
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import BinaryIO, Literal, TypeAlias, cast
 
 from algorithms.batch import Batch, HeldBatches
 from algorithms.errors import DataError, UserError
@@ -112,7 +112,7 @@ class PipeChannel:
         try:
             with open_pipe(path, self._stopping, self._patience) as pipe:
                 text = self._content_type.media_type == CSV
-                content = unwrap(pipe, str(path), text) if self._wrapped else pipe.raw
+                content = cast(BinaryIO, unwrap(pipe, str(path), text) if self._wrapped else pipe.raw)
                 for batch in read_batches(content, self._content_type, name=str(path), labels=self._labels):
                     yield str(path), batch
         except StoppedWhileWaiting:

@@ -12,6 +12,19 @@ from pathlib import Path
 from typing import Any
 
 _CELL = re.compile(r"^# %%( \[markdown\])?\n", re.MULTILINE)
+_PREFIX = re.compile(r"^\S+-algo-\d-\S+ +\| ?")  # docker-compose writes the container's name before each line
+_NOISE = (
+    "sagemaker.config",
+    "Creating ",
+    "Attaching ",
+    "Gracefully",
+    "Aborting",
+    "#metrics",
+    " ",
+    "[0.",
+    "<NDArray",
+)
+_MOST_LINES = 40
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -56,14 +69,15 @@ def _tidy(cell: Any) -> None:
     cell.metadata.clear()
     if cell.cell_type != "code":
         return
-    cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
-    for output in cell.outputs:
-        if output.output_type == "stream":
-            lines = _COLOUR.sub("", output.text).replace("\r", "").splitlines(keepends=True)
-            lines = [line for line in lines if "#metrics" not in line and line.strip(" |\n")]
-            if len(lines) > 40:
-                lines = [*lines[:20], f"... {len(lines) - 35} lines ...\n", *lines[-15:]]
-            output.text = "".join(lines)
+    said = "".join(output.text for output in cell.outputs if output.get("name") == "stdout")
+    lines = [_PREFIX.sub("", line) for line in _COLOUR.sub("", said).replace("\r", "\n").splitlines()]
+    lines = [line for line in lines if line.strip(" .") and not line.startswith(_NOISE)]
+    if len(lines) > _MOST_LINES:
+        head, tail = lines[: _MOST_LINES // 4], lines[-_MOST_LINES * 3 // 4 :]
+        lines = [*head, f"... {len(lines) - len(head) - len(tail)} more lines ...", *tail]
+    pictures = [output for output in cell.outputs if output.output_type == "display_data"]
+    text = {"output_type": "stream", "name": "stdout", "text": "".join(line + "\n" for line in lines)}
+    cell.outputs = [*([text] if lines else []), *pictures]
 
 
 if __name__ == "__main__":

@@ -123,7 +123,7 @@ def batch_transform() -> dict[str, object]:
         accept="application/jsonlines",
         assemble_with="Line",
     )
-    transformer.transform(f"file://{folder}", content_type="text/csv", split_type="Line", wait=True)
+    transformer.transform(f"file://{folder}", content_type="text/csv", split_type="Line", wait=False, logs=False)
     lines = [line for line in (output / "rows.csv.out").read_text().splitlines() if line]
     return {"lines": len(lines), "values": len(json.loads(lines[0])["projection"])}
 

@@ -1,7 +1,9 @@
 """What goes wrong, caused for real: the right exit code, the right first line, and nothing half-written."""
 
+import contextlib
 import os
 import signal
+import time
 from collections.abc import Callable
 
 import numpy as np
@@ -121,7 +123,11 @@ def test_a_stop_while_waiting_for_data(start: Start, pca_tree: Tree, number: sig
 
 
 def test_a_stop_during_training_saves_the_best_model_so_far(start: Start, linear_tree: Tree) -> None:
-    linear_tree.hyperparameters |= {"epochs": "100000", "early_stopping_patience": "100000"}
+    linear_tree.hyperparameters |= {
+        "epochs": "100000",
+        "early_stopping_patience": "100000",
+        "compatibility": "aws",
+    }
     run = start(linear_tree.write())
     wait_until(lambda: "epoch=2" in run.log_so_far())
     run.signal(signal.SIGTERM)
@@ -134,10 +140,33 @@ def test_a_stop_during_training_saves_the_best_model_so_far(start: Start, linear
     assert np.mean(model.predict(features).predicted_label == labels) > 0.8  # type: ignore[union-attr]
 
 
-@pytest.mark.parametrize("after", ["epoch=0", "epoch=3"])
-def test_a_killed_job_goes_on_and_ends_with_the_same_bytes(start: Start, linear_tree: Tree, after: str) -> None:
+@pytest.mark.parametrize("milliseconds", [20, 60, 100, 150, 200, 250, 300, 400])
+def test_a_stop_at_any_moment_leaves_a_whole_model_or_none(
+    start: Start, linear_tree: Tree, milliseconds: int
+) -> None:
+    run = start(linear_tree.write())
+    time.sleep(milliseconds / 1000)
+    with contextlib.suppress(AssertionError, ProcessLookupError):  # it may be done already
+        run.signal(signal.SIGTERM)
+    result = run.wait(20)
+    assert not [name for name in linear_tree.model_files if name.startswith(".")]
+    if result.code == 0:
+        assert linear_tree.failure is None
+        assert linear_tree.model() is not None
+    elif result.code == 143:
+        assert linear_tree.failure is not None
+        assert linear_tree.model_files == []
+    else:  # so early that the interpreter itself had not yet started
+        assert result.code == -signal.SIGTERM, result.log
+        assert linear_tree.model_files == []
+
+
+@pytest.mark.parametrize(("after", "mode"), [("epoch=0", "best"), ("epoch=3", "best"), ("epoch=3", "aws")])
+def test_a_killed_job_goes_on_and_ends_with_the_same_bytes(
+    start: Start, linear_tree: Tree, after: str, mode: str
+) -> None:
     """SIGKILL, at two moments, then the same command again; compared with a job that nobody interrupted."""
-    linear_tree.hyperparameters |= {"epochs": "12", "early_stopping_patience": "12"}
+    linear_tree.hyperparameters |= {"epochs": "12", "early_stopping_patience": "12", "compatibility": mode}
     assert start(linear_tree.write()).wait().code == 0
     uninterrupted = (linear_tree.root / "model/model_algo-1").read_bytes()
     for path in (linear_tree.root / "model").iterdir():
@@ -211,7 +240,11 @@ def test_a_memory_limit_that_is_too_small(container: Container, pca_tree: Tree) 
 
 @pytest.mark.image
 def test_docker_stop_ends_training_within_seconds(container: Container, linear_tree: Tree) -> None:
-    linear_tree.hyperparameters |= {"epochs": "100000", "early_stopping_patience": "100000"}
+    linear_tree.hyperparameters |= {
+        "epochs": "100000",
+        "early_stopping_patience": "100000",
+        "compatibility": "aws",
+    }
     run = container(linear_tree.write())
     wait_until(lambda: "epoch=2" in run.log_so_far())
     docker("stop", "--time=30", run.name)
@@ -226,7 +259,11 @@ def test_nobody_else_is_left_when_train_is_killed(
     """SIGKILL of the supervising process must not leave the training process behind."""
     if "container" in request.node.name:
         pytest.skip("a container ends with its process 1")
-    linear_tree.hyperparameters |= {"epochs": "100000", "early_stopping_patience": "100000"}
+    linear_tree.hyperparameters |= {
+        "epochs": "100000",
+        "early_stopping_patience": "100000",
+        "compatibility": "aws",
+    }
     run = start(linear_tree.write())
     wait_until(lambda: "epoch=1" in run.log_so_far())
     parent = run.process.pid  # type: ignore[attr-defined]

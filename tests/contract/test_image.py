@@ -75,6 +75,14 @@ def test_it_lists_what_is_in_it(image: str) -> None:
     assert len(document["components"]) == len(listed)
 
 
+def test_it_needs_no_processor_newer_than_those_of_ml_m4(image: str) -> None:
+    """ml.m4 and ml.c4 have AVX2 at most; what is newer is chosen at start, where the processor has it."""
+    program = "from numpy._core._multiarray_umath import __cpu_baseline__; print(*__cpu_baseline__)"
+    needed = set(run_in(image, "python", "-c", program).split())
+    if not {"ASIMD", "NEON"} & needed:  # those are arm64's
+        assert needed <= {"SSE", "SSE2", "SSE3", "SSSE3", "SSE41", "POPCNT", "SSE42", "X86_V2"}
+
+
 def test_train_explains_itself(image: str) -> None:
     text = run_in(image, "train", "--help")
     assert "hyperparameters.json" in text

@@ -1,0 +1,72 @@
+"""The process outside training, with real children that end in every way."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROGRAM = """
+import os, signal, sys
+from pathlib import Path
+from container.folders import Folders
+from container.supervisor import supervise
+
+def job(stopping):
+    {body}
+
+sys.exit(supervise(job, Folders(Path(sys.argv[1]))))
+"""
+
+
+def supervise(root: Path, body: str) -> tuple[int, str | None]:
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM.format(body=body), str(root)], capture_output=True, text=True
+    )
+    failure = root / "output" / "failure"
+    return done.returncode, failure.read_text() if failure.exists() else None
+
+
+@pytest.mark.parametrize("code", [0, 1, 143])
+def test_the_childs_exit_code_is_passed_on(tmp_path: Path, code: int) -> None:
+    assert supervise(tmp_path, f"return {code}") == (code, None)
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "begins"),
+    [
+        ("SIGKILL", 137, "ClientError: Training was killed (SIGKILL), by hand or for lack of memory on the host"),
+        ("SIGBUS", 135, "ClientError: Training was killed (SIGBUS): a data file became shorter"),
+        ("SIGSEGV", 139, "AlgorithmError: Training was killed by SIGSEGV; this is a bug"),
+    ],
+)
+def test_a_child_that_cannot_speak_is_spoken_for(tmp_path: Path, number: str, code: int, begins: str) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / ".partial-model_algo-1").write_bytes(b"half")
+    body = f"signal.signal(signal.{number}, signal.SIG_DFL) if '{number}' != 'SIGKILL' else None; " + (
+        f"os.kill(os.getpid(), signal.{number}); signal.pause()"
+    )
+    ended, failure = supervise(tmp_path, body)
+    assert ended == code
+    assert failure is not None
+    assert failure.startswith(begins)
+    assert list((tmp_path / "model").iterdir()) == []
+
+
+def test_an_installation_that_is_broken_is_a_failure_with_a_reason(tmp_path: Path) -> None:
+    code, failure = supervise(tmp_path, "import a_module_that_is_not_there")
+    assert code == 1
+    assert failure is not None
+    assert failure.startswith("AlgorithmError: ModuleNotFoundError: No module named 'a_module_that_is_not_there'")
+
+
+def test_a_request_to_stop_reaches_the_child(tmp_path: Path) -> None:
+    body = "os.kill(os.getppid(), signal.SIGTERM); signal.pause(); return 42 if stopping() else 1"
+    assert supervise(tmp_path, body) == (42, None)
+
+
+def test_a_third_interrupt_ends_a_child_that_does_not_listen(tmp_path: Path) -> None:
+    body = "[(os.kill(os.getppid(), signal.SIGINT), time.sleep(0.2)) for _ in range(4)]; return 0"
+    code, failure = supervise(tmp_path, "import time; " + body)
+    assert code == 137
+    assert failure is not None

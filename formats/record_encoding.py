@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from formats.framing import HEADER_BYTES, MAGIC_BYTES
-from formats.spans import positions
+from formats.spans import scatter
 from formats.varints import encode_varints, varint_sizes
 
 FLOAT32, FLOAT64, INT32 = 2, 3, 7  # field numbers of the tensors in `Value`
@@ -16,9 +16,9 @@ FEATURES, LABEL = 1, 2  # of the maps in `Record`
 
 
 class Packed(NamedTuple):
-    """One packed field of each of n records: their bytes end to end, and how many each has."""
+    """One packed field of each of n records: items end to end, and how many bytes of them each has."""
 
-    data: NDArray[np.uint8]
+    items: NDArray[Any]
     sizes: NDArray[np.int64]
 
 
@@ -42,17 +42,14 @@ def pack(values: NDArray[Any], counts: NDArray[np.int64] | None = None) -> Packe
         counts = np.full(len(values), values.shape[1], np.int64)
     if values.dtype.kind == "i":
         return pack_varints(values.ravel().view(np.uint64), counts)
-    return Packed(np.ascontiguousarray(values).reshape(-1).view(np.uint8), counts * values.dtype.itemsize)
+    return Packed(np.ascontiguousarray(values).reshape(-1), counts * values.dtype.itemsize)
 
 
 def pack_varints(values: NDArray[np.uint64], counts: NDArray[np.int64]) -> Packed:
     """Pack whole numbers, of which each record has `counts`."""
     sizes = varint_sizes(values)
-    stops = np.cumsum(sizes)
-    data = np.empty(int(sizes.sum()), np.uint8)
-    encode_varints(values, sizes, data, stops - sizes)
-    upto = np.concatenate([[0], stops])[np.cumsum(counts)]
-    return Packed(data, np.diff(upto, prepend=0))
+    upto = np.concatenate([[0], np.cumsum(sizes)])[np.cumsum(counts)]
+    return Packed(encode_varints(values, sizes), np.diff(upto, prepend=0))
 
 
 def _tensor_sizes(entry: Entry) -> NDArray[np.int64]:
@@ -130,12 +127,12 @@ class _Writer:
         sizes = part.sizes[there]
         if sizes.size:
             self.tag(field, sizes)
-            self.out[positions(self._cursor, sizes)] = part.data
+            scatter(self.out, self._cursor, sizes // part.items.dtype.itemsize, part.items)
             everywhere[there] = self._cursor + sizes
         self._cursor = everywhere
 
     def _varints(self, values: NDArray[np.int64]) -> None:
         unsigned = values.astype(np.uint64)
         sizes = varint_sizes(unsigned)
-        encode_varints(unsigned, sizes, self.out, self._cursor)
+        scatter(self.out, self._cursor, sizes, encode_varints(unsigned, sizes))
         self._cursor = self._cursor + sizes

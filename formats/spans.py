@@ -25,6 +25,22 @@ def gather(
     return np.asarray(items[positions(starts, counts, dtype.itemsize)])
 
 
+def scatter(
+    out: NDArray[np.uint8], starts: NDArray[np.int64], counts: NDArray[np.int64], items: NDArray[Any]
+) -> None:
+    """Write pieces of `counts` items each to `out`, from addresses of any alignment on: `gather` backwards.
+
+    Parameters
+    ----------
+    starts, counts
+        Shape (n,): where each piece begins, in bytes, and how many of the items it has. All must lie within `out`.
+    """
+    size = items.dtype.itemsize
+    if items.size:
+        target = np.ndarray((out.size - size + 1,), items.dtype, out, 0, (out.strides[0],))
+        target[positions(starts, counts, size)] = items
+
+
 def positions(starts: NDArray[np.int64], counts: NDArray[np.int64], step: int = 1) -> NDArray[np.int64]:
     """Return ``starts[i] + step * (0 .. counts[i] - 1)`` for all i, concatenated."""
     before = np.cumsum(counts) - counts

@@ -86,12 +86,15 @@ def varint_sizes(values: NDArray[np.uint64]) -> NDArray[np.int64]:
     return sizes
 
 
-def encode_varints(
-    values: NDArray[np.uint64], sizes: NDArray[np.int64], out: NDArray[np.uint8], starts: NDArray[np.int64]
-) -> None:
-    """Write each value, `sizes` bytes long, into `out` at `starts`."""
-    for place in range(int(sizes.max(initial=0))):
-        here = slice(None) if int(sizes.min()) > place else np.flatnonzero(sizes > place)
-        byte = (values[here] >> np.uint64(7 * place)).astype(np.uint8) & np.uint8(0x7F)
-        byte |= (sizes[here] > place + 1).astype(np.uint8) << np.uint8(7)
-        out[starts[here] + place] = byte
+def encode_varints(values: NDArray[np.uint64], sizes: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """Encode values, each `sizes` bytes long, end to end."""
+    longest = int(sizes.max(initial=1))
+    narrow = values.astype(np.uint32) if longest <= 4 else values
+    table = np.empty((values.size, longest), np.uint8)
+    used = np.empty((values.size, longest), np.bool_)
+    for place in range(longest):
+        table[:, place] = (narrow >> narrow.dtype.type(7 * place)).astype(np.uint8) | 0x80
+        used[:, place] = sizes > place
+    data = table[used]  # row by row, so each value's bytes stay together
+    data[np.cumsum(sizes) - 1] &= 0x7F  # the last byte of each
+    return data

@@ -123,8 +123,7 @@ def test_varints_round_trip(values):
     array = np.array(values, np.uint64)
     sizes = varint_sizes(array)
     assert sizes.tolist() == [len(varint(value)) for value in values]
-    data = np.zeros(int(sizes.sum()), np.uint8)
-    encode_varints(array, sizes, data, np.cumsum(sizes) - sizes)
+    data = encode_varints(array, sizes)
     assert data.tobytes() == b"".join(map(varint, values))
     decoded = decode_varints(data)
     assert decoded is not None

@@ -166,6 +166,7 @@ def test_older_blobs_are_read():
         (write_arrays({"s": np.ones(2), "v": np.ones((3, 2)), "mean": np.ones(4)}), "'mean' has 4 values"),
         (write_zip([Member("readme.txt", b"")]), "not a Linear Learner artifact"),
     ],
+    ids=lambda value: value if isinstance(value, str) else "data",
 )
 def test_other_files_are_explained(data, cause):
     with pytest.raises(DataError, match=cause):

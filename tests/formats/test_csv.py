@@ -157,6 +157,7 @@ def test_no_rows(text):
         (b"1," + b"9" * 500 + b"\n", "9…'"),
         (b"1,true\n", "got 'true'"),
     ],
+    ids=lambda value: value if isinstance(value, str) else "data",
 )
 def test_bad_lines_are_explained(text, message):
     for block_bytes in (8, 1 << 20):

@@ -115,6 +115,7 @@ def test_bad_instances_are_explained(instance, message):
         (b'{"instances": [{"features": [1]}, {"features": [1, 2]}]}', "has 2 features, those before it have 1"),
         (b"[" + b"9" * 5000 + b"]", "request"),
     ],
+    ids=lambda value: value if isinstance(value, str) else "data",
 )
 def test_bad_documents_are_explained(body, message):
     with pytest.raises(DataError) as caught:

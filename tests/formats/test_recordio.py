@@ -190,6 +190,18 @@ SPARSE_TENSOR = delimited(1, ROW.tobytes()) + delimited(2, bytes([0, 1, 2])) + d
         entry(1, 2, delimited(1, ROW.tobytes())) + unpacked(9, 0, [b"\1"]) + unpacked(10, 1, [b"12345678"]),
         entry(1, 2, b"") + entry(1, 2, delimited(1, ROW.tobytes())),  # of a repeated key the last one counts
     ],
+    ids=[
+        "not packed",
+        "packed in two pieces",
+        "value before key",
+        "a shape of a dense row",
+        "keys not packed, before values",
+        "keys and shape before values, shape of a matrix of one row",
+        "uid",
+        "metadata first",
+        "unknown fields",
+        "the same name twice",
+    ],
 )
 def test_unusual_layouts_read_as_generated_code_reads_them(payload, in_frame):
     assert Record.FromString(payload).features["values"].float32_tensor.values == ROW.tolist()

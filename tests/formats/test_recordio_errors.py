@@ -66,6 +66,7 @@ def test_every_single_byte_that_is_changed_is_read_or_refused(encode):
         (b"PK\x03\x04....", "content type right"),
         (b"\0\0\0\0\0\0\0\0", "content type right"),
     ],
+    ids=lambda value: value if isinstance(value, str) else "data",
 )
 def test_other_data_are_recognised(data, cause):
     message = failure(data)
@@ -117,6 +118,7 @@ def sparse_record(keys, shape, values=None):
         (b"", "holds no features"),
         (b"\xff\xff\xff", "not a protobuf Record"),
     ],
+    ids=lambda value: value if isinstance(value, str) else "data",
 )
 def test_malformed_records_are_explained(payload, cause, in_frame):
     good = in_frame(sparse_record([1], [5]))

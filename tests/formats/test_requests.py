@@ -31,6 +31,7 @@ X = np.array([[1.5, 16, 14], [-2, 100.25, 15.5]])
         (write_recordio(csr_array(X)), "protobuf"),
         (write_recordio(X[:1]) + write_recordio(csr_array(X[1:])), "protobuf"),
     ],
+    ids=lambda value: value if isinstance(value, str) else "data",
 )
 def test_the_same_rows_in_every_form(body, content_type):
     features = read_features(body, content_type, feature_dim=3)
@@ -63,6 +64,7 @@ def test_a_payload_without_its_frame_is_understood():
         (gzip.compress(b"1,2,3", mtime=0), "protobuf", "gzip data"),
         (b"1,2,3", "protobuf", "looks like CSV"),
     ],
+    ids=lambda value: value if isinstance(value, str) else "data",
 )
 def test_bad_bodies_are_explained(body, content_type, message):
     with pytest.raises(DataError, match=message):

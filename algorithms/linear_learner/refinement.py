@@ -24,7 +24,7 @@ AROUND = (0.15, 0.4, 1.0, 2.5)
 WIDE = 20_000  # with more features the parallel models are these strengths, see `training_best`
 WIDE_LADDER = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2)
 LADDER = tuple(10.0 ** (power / 2) for power in range(-12, 3))
-PATH_PASSES, REFIT_PASSES = 10, 20
+PATH_PASSES, REFIT_PASSES = 8, 20
 TOLERANCE = {np.float32: 3e-4, np.float64: 1e-10}
 
 

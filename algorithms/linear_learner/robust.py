@@ -28,7 +28,7 @@ from algorithms.linear_learner.settings import Settings
 SampleScores: TypeAlias = Callable[[Objective, NDArray[np.float64], int], ScoreSample]
 POWER = 0.7
 STRENGTHS = (1.0, 1 / 3)  # of L2, relative to the logistic winner's
-PASSES, REFIT_PASSES = 10, 15
+PASSES, REFIT_PASSES = 7, 8
 TOLERANCE = 3e-4
 
 

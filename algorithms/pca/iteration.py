@@ -34,7 +34,8 @@ def iterate(
     Parameters
     ----------
     directions, images
-        The first random block and its product.
+        The first random block and its product. A block narrower than `plan.block_size` takes more products of less
+        work each, which pays where a product costs by the direction and not by the pass.
     multiply
         Gives the products of further blocks.
     total
@@ -45,7 +46,7 @@ def iterate(
     basis: krylov.KrylovBasis | None = None
     best, gain = 0.0, 0.0
     for _ in range(plan.max_products):
-        basis, directions = krylov.extend(basis, directions, images)
+        basis, directions = krylov.extend(basis, directions, images, plan.block_size)
         captured = krylov.captured(basis, plan.num_components)
         gain, before, best = captured - best, gain, captured
         share = 100 * captured / total if total > 0 else 100.0
@@ -56,7 +57,8 @@ def iterate(
             at.feature_dim,
             f"{plan.num_components} component(s) capture at least {share:.5f} % of the variance",
         )
-        if not directions.size or _still_missing(gain, before) <= plan.tolerance * best:
+        settled = basis.size >= plan.block_size and _still_missing(gain, before) <= plan.tolerance * best
+        if not directions.size or settled:
             break
         following = yield from multiply(directions)
         if following is None:

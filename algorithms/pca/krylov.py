@@ -21,20 +21,31 @@ class KrylovBasis:
 
     Attributes
     ----------
-    basis
-        Q, shape (d, p).
-    images
-        ``W = A Q``, shape (d, p).
+    basis_room, images_room
+        Shape (d, capacity), reserved once; columns are filled in as blocks come.
+    size
+        Number p of columns in use.
     projected
         ``Q' A Q``, float64, shape (p, p).
     keep
         Directions that survive a restart, and that results are made of.
     """
 
-    basis: NDArray[Any]
-    images: NDArray[Any]
+    basis_room: NDArray[Any]
+    images_room: NDArray[Any]
+    size: int
     projected: Array64
     keep: int
+
+    @property
+    def basis(self) -> NDArray[Any]:
+        """Q, shape (d, p)."""
+        return self.basis_room[:, : self.size]
+
+    @property
+    def images(self) -> NDArray[Any]:
+        """``W = A Q``, shape (d, p)."""
+        return self.images_room[:, : self.size]
 
     @property
     def ritz(self) -> tuple[Array64, Array64]:
@@ -52,41 +63,58 @@ def begin(d: int, block_size: int, precision: Precision, generator: np.random.Ge
 
 
 def extend(
-    state: KrylovBasis | None, directions: NDArray[Any], images: Array64
+    state: KrylovBasis | None, directions: NDArray[Any], images: NDArray[Any], keep: int
 ) -> tuple[KrylovBasis, NDArray[Any]]:
     """Add one block of directions with their images; return the new basis and the next block to multiply.
+
+    Columns are filled in place: the old state must not be used again.
 
     The next block spans what the images hold beyond the basis: empty, with shape (d, 0), once the basis is
     invariant, and every further product would be of rounding errors.
 
-    Where the basis grew to `BASIS_BLOCKS` blocks it is cut back to its best Ritz vectors. This loses nothing that
-    is needed later, because the residuals of all Ritz vectors lie in the next block.
+    Where the basis would grow beyond ``BASIS_BLOCKS * keep`` directions it is cut back to its best Ritz vectors.
+    This loses nothing that is needed later, because the residuals of all Ritz vectors lie in the next block.
 
     Source: Musco and Musco, *Randomized Block Krylov Methods* (2015), algorithm 2; restarts as in Zhou and
     Saad, *Block Krylov-Schur method for large symmetric eigenvalue problems* (2008).
     """
     fresh = images.astype(directions.dtype)
-    grown = _appended(state, directions, fresh)
+    grown = _appended(state, directions, fresh, keep)
     following = _beyond(grown.basis, fresh)
-    if grown.basis.shape[1] + following.shape[1] > BASIS_BLOCKS * grown.keep:
-        values, vectors = grown.ritz
-        best = vectors.astype(fresh.dtype)
-        grown = KrylovBasis(grown.basis @ best, grown.images @ best, np.diag(values), grown.keep)
+    if grown.size + following.shape[1] > grown.basis_room.shape[1]:
+        grown = _restarted(grown)
     return grown, following
 
 
-def _appended(state: KrylovBasis | None, directions: NDArray[Any], images: NDArray[Any]) -> KrylovBasis:
+def _appended(state: KrylovBasis | None, directions: NDArray[Any], images: NDArray[Any], keep: int) -> KrylovBasis:
     corner = (directions.T @ images).astype(np.float64)
     corner = (corner + corner.T) / 2
     if state is None:
-        return KrylovBasis(directions, images, corner, directions.shape[1])
+        # Column order, so that a block more is one piece of memory, and the columns in use are one too.
+        shape = (directions.shape[0], max(BASIS_BLOCKS * keep, directions.shape[1]))
+        state = KrylovBasis(
+            np.empty(shape, images.dtype, order="F"),
+            np.empty(shape, images.dtype, order="F"),
+            0,
+            corner[:0, :0],
+            keep,
+        )
     side = (state.basis.T @ images).astype(np.float64)
-    return KrylovBasis(
-        np.hstack([state.basis, directions]),
-        np.hstack([state.images, images]),
-        np.block([[state.projected, side], [side.T, corner]]),
-        state.keep,
-    )
+    size = state.size + directions.shape[1]
+    state.basis_room[:, state.size : size] = directions
+    state.images_room[:, state.size : size] = images
+    projected = np.block([[state.projected, side], [side.T, corner]])
+    return KrylovBasis(state.basis_room, state.images_room, size, projected, keep)
+
+
+def _restarted(state: KrylovBasis) -> KrylovBasis:
+    """Cut the basis back to its best Ritz vectors."""
+    values, vectors = state.ritz
+    best = vectors.astype(state.basis_room.dtype)
+    size = best.shape[1]
+    for room in (state.basis_room, state.images_room):
+        room[:, :size] = room[:, : state.size] @ best
+    return KrylovBasis(state.basis_room, state.images_room, size, np.diag(values), state.keep)
 
 
 def _beyond(basis: NDArray[Any], block: NDArray[Any]) -> NDArray[Any]:

@@ -21,6 +21,8 @@ from algorithms.pca.products import ScatterProduct
 
 # Records of up to so many features are multiplied in float64: it costs little, and weak components gain digits.
 _NARROW: Final = 64
+_PATIENCE: Final = 3000  # features from which the eigenproblem takes long enough to be announced
+_NARROW_BLOCK: Final = 10  # directions in a sparse product, at least
 
 
 def solve(batches: Batches, plan: Plan, generator: np.random.Generator, stopping: Stopping) -> Steps:
@@ -58,11 +60,17 @@ def _few_features(first: Batch, pieces: Iterator[Batch], plan: Plan, stopping: S
     if first.feature_dim <= _NARROW:
         plan = replace(plan, precision=np.float64)
     state = moments.begin(first.features, with_products=True)
+    count = 0
     for count, batch in enumerate(pieces, 1):
         state = _counted(state, batch, plan)
         yield Progress(1, state.count, count, batch.feature_dim)
         if stopping():
             break
+    d = first.feature_dim
+    if d > _PATIENCE:
+        yield Progress(
+            1, state.count, count, d, f"the scatter matrix is complete; solving {d:,} x {d:,} takes a while"
+        )
     pairs = covariance.decompose(state.scatter(plan.centred), plan.num_components)
     return Solution(state, pairs, 1, (STOPPED,) if stopping() else ())
 
@@ -142,7 +150,9 @@ def _held(
     n, d = records.shape
     if n <= plan.direct_records:
         return record_side.decompose(records, plan.num_components)
-    directions = krylov.begin(min(n, d), min(plan.block_size, n, d), plan.precision, generator)
+    # A dense product costs by the pass over the records, a sparse one by the direction.
+    width = max(_NARROW_BLOCK, plan.block_size // 4) if is_sparse(records.features) else plan.block_size
+    directions = krylov.begin(min(n, d), min(width, plan.block_size, n, d), plan.precision, generator)
 
     def images(block: NDArray[Any]) -> NDArray[Any]:
         if n < d:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from algorithms.batch import Batches
+from algorithms.errors import DataError
 from algorithms.pca import routes
 from algorithms.pca.blocks import Array64, Precision
 from algorithms.pca.decomposition import completed
@@ -83,7 +84,7 @@ def make_plan(settings: PCASettings, precision: Precision, threads: int = 1) -> 
         direct_records=_REGULAR_DIRECT if regular else few_records,
         held_bytes=_HELD_BYTES,
         tolerance=1e-8 if regular else 2e-5,
-        max_products=200 if regular else 40,
+        max_products=200 if regular else 60,
         centred=settings.subtract_mean,
         precision=precision,
         threads=threads,
@@ -135,6 +136,8 @@ def train(
         _float32(components),
         _float32(moments.mean) if settings.subtract_mean else None,
     )
+    if not (np.isfinite(model.singular_values).all() and np.isfinite(_float32(moments.mean)).all()):
+        raise DataError("The train channel: values are too large for float32 components. Scale the features.")
     return TrainedPCA(
         model,
         eigenvalues,
@@ -148,4 +151,5 @@ def train(
 
 
 def _float32(values: NDArray[np.floating]) -> NDArray[np.float32]:
-    return np.ascontiguousarray(values, np.float32)
+    with np.errstate(over="ignore"):  # an overflow is an error with words of its own
+        return np.ascontiguousarray(values, np.float32)

@@ -119,3 +119,8 @@ def test_sparse_records_are_trained_without_being_made_dense(
 def test_extra_components_set_the_width_of_the_block(mode: str, k: int, extra: int, block: int) -> None:
     given = {"feature_dim": 9, "mini_batch_size": 9, "num_components": k, "extra_components": extra}
     assert make_plan(read_settings({**given, "algorithm_mode": mode}), np.float32).block_size == block
+
+
+def test_values_that_float32_components_cannot_hold_are_an_error(fit: Fit) -> None:
+    with pytest.raises(DataError, match="too large"):
+        fit(np.array([[1e39, 1.0], [-1e39, 2.0], [3.0, 1.0]]), 1)

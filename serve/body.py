@@ -12,6 +12,7 @@ from serve.answers import Refusal
 Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
 
+SMALL: Final = 64 * 1024
 _PATIENCE_SECONDS: Final = 10.0  # how long a body waits for memory before it is sent away with 503
 
 
@@ -22,6 +23,9 @@ class Disconnected(Exception):  # noqa: N818 -- not an error of anybody
 class Budget:
     """Bytes that may be held at once; who wants more than is free waits, first come first served.
 
+    Amounts up to `SMALL` are free of charge: the server holds that much of every connection anyway, and a small
+    request must not wait behind large ones.
+
     Bytes are taken as they arrive and not as they are announced, so that a client which announces much and
     sends it slowly holds only what it has sent.
     """
@@ -30,15 +34,19 @@ class Budget:
         self._free = total
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
 
-    async def take(self, amount: int) -> None:
-        """Take bytes, waiting while there are none; 503 after some seconds in vain."""
+    async def take(self, amount: int, deadline: float | None = None) -> None:
+        """Take bytes, waiting while there are none, until `deadline` of the loop's clock; then it is 503."""
+        if not amount:
+            return
         if amount <= self._free and not self._waiting:
             self._free -= amount
             return
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        seconds = _PATIENCE_SECONDS if deadline is None else deadline - loop.time()
+        turn: asyncio.Future[None] = loop.create_future()
         self._waiting.append((amount, turn))
         try:
-            await asyncio.wait_for(asyncio.shield(turn), _PATIENCE_SECONDS)
+            await asyncio.wait_for(asyncio.shield(turn), seconds)
         except BaseException as error:
             if turn.done() and not turn.cancelled():
                 self.give_back(amount)
@@ -74,7 +82,7 @@ async def read_body(
 ) -> bytes:
     """Read a body of at most `limit` bytes that is complete within `seconds`.
 
-    The bytes stay taken from `budget`: the caller gives ``len(body)`` back when the request is answered.
+    What it took from `budget` stays taken; the caller gives ``charge(len(body))`` back after the answer.
 
     Raises
     ------
@@ -103,22 +111,24 @@ async def _whole(message: Message, limit: int, budget: Budget) -> bytes:
     body = bytes(message.get("body", b""))
     if len(body) > limit:
         raise _too_large(limit)
-    await budget.take(len(body))
+    await budget.take(charge(len(body)))
     return body
 
 
 async def _pieces(message: Message, receive: Receive, limit: int, budget: Budget) -> bytes:
     body = bytearray()
     taken = 0
+    patience_ends = asyncio.get_running_loop().time() + _PATIENCE_SECONDS
     try:
         while True:
             if message["type"] == "http.disconnect":
                 raise Disconnected
             piece = message.get("body", b"")
-            if taken + len(piece) > limit:
+            if len(body) + len(piece) > limit:
                 raise _too_large(limit)
-            await budget.take(len(piece))
-            taken += len(piece)
+            more = charge(len(body) + len(piece)) - taken
+            await budget.take(more, patience_ends)
+            taken += more
             body += piece
             if not message.get("more_body"):
                 return bytes(body)
@@ -126,6 +136,11 @@ async def _pieces(message: Message, receive: Receive, limit: int, budget: Budget
     except BaseException:
         budget.give_back(taken)
         raise
+
+
+def charge(size: int) -> int:
+    """Return what a body of `size` bytes takes from the budget."""
+    return size if size > SMALL else 0
 
 
 def _too_large(limit: int) -> Refusal:

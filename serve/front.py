@@ -19,7 +19,7 @@ from flask import Flask
 from algorithms.errors import UserError
 from serve.access_log import AccessLog
 from serve.answers import Answer, refuse
-from serve.body import Budget, Disconnected, Message, Receive, read_body
+from serve.body import Budget, Disconnected, Message, Receive, charge, read_body
 from serve.models import ServedModel
 from serve.registry import Registry
 from serve.service import Call, Service, request_id_of
@@ -105,9 +105,9 @@ class Front:
         except Disconnected:
             return
         finally:
-            self._budget.give_back(len(body))
+            self._budget.give_back(charge(len(body)))
         # What was refused unread is still coming: the connection cannot be used again.
-        closing = b"close" if answer.status in (408, 413) else b""
+        closing = b"close" if answer.status in (408, 413, 503) else b""
         client = (scope.get("client") or ("-",))[0]
         self._log.note(client, method, path, answer.status, len(answer.body), started, request_id)
         await _send(send, answer, closing)

@@ -1,6 +1,7 @@
 """Gunicorn's ASGI worker, ready for bursts, and rid of connections that ask nothing.
 
-Three things the stock worker (gunicorn 27) leaves open. Its queue of new connections is asyncio's 100. A client
+Four things the stock worker (gunicorn 27) leaves open. Connections that a client resets while the server does not
+read from it are never closed. Its queue of new connections is asyncio's 100. A client
 that connects and never completes a request's headers keeps its connection for ever. And on SIGTERM it waits for
 idle connections as long as for requests under way: 25 of the 30 seconds that SageMaker grants.
 """
@@ -30,6 +31,16 @@ class Connection(ASGIProtocol):  # type: ignore[misc]
         self._patience.cancel()
         self.worker.connections.discard(self)
         super().connection_lost(exc)
+
+    def _close_transport(self) -> None:
+        """Close the connection, also one that the client has reset.
+
+        The stock method says end-of-file first; where that fails, it takes the connection for closed and keeps
+        its socket and its place in the worker's count for ever.
+        """
+        super()._close_transport()
+        if self.transport is not None and not self.transport.is_closing():
+            self.transport.abort()
 
     def hang_up_if_idle(self) -> None:
         """Close the connection unless a request is being answered."""

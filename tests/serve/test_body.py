@@ -10,6 +10,11 @@ from serve.answers import Refusal
 from serve.body import Budget, Disconnected, Message, Receive, read_body
 
 
+@pytest.fixture(autouse=True)
+def even_small_bodies_are_charged(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(body_module, "SMALL", 0)
+
+
 def sender(messages: Iterable[Message], delay: float = 0) -> Receive:
     waiting = iter(messages)
 
@@ -124,3 +129,18 @@ def test_a_body_larger_than_all_memory_for_bodies_does_not_wait_for_ever(monkeyp
     with pytest.raises(Refusal) as caught:
         read(pieces(b"x" * 20), limit=30, budget=Budget(10))
     assert caught.value.status == 503
+
+
+def test_small_bodies_do_not_wait_behind_large_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(body_module, "SMALL", 5)
+
+    async def run() -> bytes:
+        budget = Budget(10)
+        await budget.take(10)
+        waiting = asyncio.create_task(budget.take(8))
+        await asyncio.sleep(0)
+        small = await asyncio.wait_for(read_body(sender(pieces(b"12", b"345")), {}, 10, budget, 5), 1)
+        waiting.cancel()
+        return small
+
+    assert asyncio.run(run()) == b"12345"

@@ -252,11 +252,17 @@ def test_memory_for_waiting_bodies_is_bounded(folder: Path) -> None:
                     client.send(piece)
         time.sleep(1)
         assert memory_of(server) - before < 1_300_000_000, "the budget of 1 GiB for bodies, not 300 times 6 MB"
+        started = time.monotonic()
         assert server.call("/ping")[0] == 200
-        for client in clients:
-            client.close()
-        time.sleep(0.5)
         assert invoke(server) == 200
+        assert time.monotonic() - started < 3, "small requests do not wait for the large ones"
+        for client in clients:
+            client.close()  # with bytes unread: the connection is reset
+        time.sleep(12)  # until those that wait for memory have been given up
+        server.process.send_signal(signal.SIGTERM)
+        started = time.monotonic()
+        assert server.process.wait(30) == 0
+        assert time.monotonic() - started < 10, "no connection was left behind"
 
 
 def test_many_preloaded_workers_use_blas_without_hanging(tmp_path: Path) -> None:

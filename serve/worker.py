@@ -24,7 +24,7 @@ class Connection(ASGIProtocol):  # type: ignore[misc]
         """Start the clock for the first request's headers; the keep-alive time covers those of later ones."""
         super().connection_made(transport)
         self.worker.connections.add(self)
-        self._patience = self.worker.loop.call_later(_HEADER_SECONDS, self.hang_up_if_idle)
+        self._patience = self.worker.loop.call_later(_HEADER_SECONDS, self.hang_up_if_silent)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection."""
@@ -41,6 +41,11 @@ class Connection(ASGIProtocol):  # type: ignore[misc]
         super()._close_transport()
         if self.transport is not None and not self.transport.is_closing():
             self.transport.abort()
+
+    def hang_up_if_silent(self) -> None:
+        """Close the connection if not one request has come over it."""
+        if self.req_count <= 1:
+            self.hang_up_if_idle()
 
     def hang_up_if_idle(self) -> None:
         """Close the connection unless a request is being answered."""

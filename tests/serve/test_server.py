@@ -187,6 +187,17 @@ def test_a_thousand_connections(folder: Path) -> None:
             connection.close()
 
 
+def test_a_busy_connection_is_never_hung_up_on(folder: Path) -> None:
+    with (
+        running(str(folder), "--workers", "1", SAGEMAKER_CONTAINER_LOG_LEVEL="ERROR") as server,
+        socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection,
+    ):
+        ends = time.monotonic() + 17  # longer than the fifteen seconds for the first request's headers
+        while time.monotonic() < ends:
+            connection.sendall(b"GET /ping HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert connection.recv(1000).startswith(b"HTTP/1.1 200")
+
+
 def memory_of(server: Server) -> int:
     """Resident bytes of the largest worker."""
     pages = [int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in server.workers()]

@@ -45,7 +45,9 @@ def mnist_digits() -> None:
     names = {"best": "Linear Learner", "aws": "Linear Learner, aws", "sklearn": "LogisticRegression(C=1)"}
     rows = [[names[name], *counts, sum(counts)] for name, counts in errors.items()]
     print_table(
-        "MNIST, test errors of a digit against the rest (AWS published 93 for 0)", ["", *range(10), "sum"], rows
+        "MNIST, test errors of a digit against the rest (AWS published 93 for 0)",
+        ["", *map(str, range(10)), "sum"],
+        rows,
     )
     model = fit(X, y.astype(np.float32), predictor_type="multiclass_classifier", num_classes="10").model
     peer = LogisticRegression(C=1, max_iter=200).fit(X, y)

@@ -28,6 +28,7 @@ from algorithms.linear_learner.settings import Settings
 SampleScores: TypeAlias = Callable[[Objective, NDArray[np.float64], int], ScoreSample]
 POWER = 0.7
 STRENGTHS = (1.0, 1 / 3)  # of L2, relative to the logistic winner's
+FEWEST_JUDGES = 1000  # with fewer left-out records, luck decides between two good models: the convex one stays
 PASSES, REFIT_PASSES = 7, 8
 TOLERANCE = 3e-4
 
@@ -155,10 +156,10 @@ def try_robust(
     positive = float(candidates.positive_example_weight[0])
     judged = [_judge(column, labels, weights, positive, settings) for column in raw.T.astype(np.float64)]
     plain = _judge(logistic.arrays()[0][:, 0].astype(np.float64), labels, weights, positive, settings)
-    criteria = np.array([criterion for criterion, _, _ in judged])
+    criteria = np.array([found.criterion for found in judged])
     best = int(np.argmax(criteria))
-    won = bool(criteria[best] > plain[0])
-    calibration = judged[best][2]
+    won = bool(criteria[best] > plain.criterion) and len(labels) >= FEWEST_JUDGES
+    calibration = judged[best].calibration
     parameters, passes = refit.parameters, end.passes
     if won and not objective.rows.stopping():
         seen = float(refit.objective.candidates.wd[0])
@@ -171,9 +172,9 @@ def try_robust(
         parameters[-1] += calibration.intercept
     single = ScoreSample(len(labels))
     single.update(calibration.apply(raw[:, [best]]), labels, weights)
-    losses = np.array([loss for _, loss, _ in judged])
+    losses = np.array([found.loss for found in judged])
     paths = candidates.take(np.arange(0, len(repeated), columns))
-    yield RobustFinish(paths, criteria, losses, plain[0], best, won, parameters, single, passes)
+    yield RobustFinish(paths, criteria, losses, plain.criterion, best, won, parameters, single, passes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -184,13 +185,21 @@ class RefitStart:
     parameters: NDArray[np.float64]
 
 
+@dataclass(frozen=True, eq=False)
+class _Judgement:
+    criterion: float
+    loss: float
+    calibration: Calibration
+
+
 def _judge(
     raw: NDArray[np.float64], labels: Floats, weights: Floats, positive_weight: float, settings: Settings
-) -> tuple[float, float, Calibration]:
+) -> _Judgement:
     calibration = fit_calibration(raw, labels, weights, positive_weight)
     calibrated = calibration.apply(raw)
-    curve = threshold_curve(link(calibrated, "logistic").astype(np.float32), labels, weights)
+    scores = link(calibrated, "logistic").astype(np.float32)
+    choice = choose_threshold(threshold_curve(scores, labels, weights), settings, 0.5)
     value, _ = Logistic().value_and_gradient(calibrated[:, None], labels[:, None])
     weight = weights * (1 + labels * (positive_weight - 1))
     loss = float((value[:, 0] * weight).sum() / weights.sum())
-    return choose_threshold(curve, settings, 0.5).value, loss, calibration
+    return _Judgement(choice.value, loss, calibration)

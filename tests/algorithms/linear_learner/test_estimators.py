@@ -26,13 +26,16 @@ def test_the_factory_chooses_by_predictor_type():
 def test_it_is_as_good_as_logistic_regression_with_string_labels():
     X, y = load_breast_cancer(return_X_y=True)
     y = np.array(["malignant", "benign"])[y]
-    X_train, X_test, y_train, y_test = train_test_split(X, y, random_state=0, test_size=0.4)
-    ours = LinearLearnerClassifier().fit(X_train, y_train)
-    scale = X_train.std(axis=0)
-    theirs = LogisticRegression(max_iter=1000).fit(X_train / scale, y_train)
-    assert ours.score(X_test, y_test) >= theirs.score(X_test / scale, y_test) - 0.01
-    probabilities = ours.predict_proba(X_test)
-    assert probabilities == pytest.approx(ours.model_.predict(X_test).score[:, None] * [-1, 1] + [1, 0], abs=2e-4)
+    differences = []
+    for seed in range(5):
+        X_train, X_test, y_train, y_test = train_test_split(X, y, random_state=seed, test_size=0.4)
+        ours = LinearLearnerClassifier().fit(X_train, y_train)
+        scale = X_train.std(axis=0)
+        theirs = LogisticRegression(max_iter=1000).fit(X_train / scale, y_train)
+        differences.append(ours.score(X_test, y_test) - theirs.score(X_test / scale, y_test))
+    assert np.mean(differences) > -0.01
+    served = ours.model_.predict(X_test).score
+    assert ours.predict_proba(X_test)[:, 1] == pytest.approx(served, abs=1e-3)
 
 
 def test_models_are_listed_with_their_outcome():

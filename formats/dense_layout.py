@@ -94,6 +94,8 @@ class DenseLayout:
                 break
         if not count:
             return None, 0
+        if viewed is None and count < most // 2:
+            out = out[:count].copy()  # do not keep the memory of the rest
         return Block(out[:count], self._labels(frames[:count])), count
 
     def misalignment(self) -> int:

@@ -114,6 +114,10 @@ def explain(data: NDArray[np.uint8], place: int, record: int, offset: int, name:
     if left < HEADER_BYTES:
         return DataError(f"{where}: the data end within a frame's header; the file is cut off.")
     length = int.from_bytes(head[4:8], "little") & LENGTH_MASK
+    if length <= left - HEADER_BYTES:
+        return DataError(
+            f"{where}: the record is split into parts, and its last part is missing; the file is cut off."
+        )
     return DataError(
         f"{where}: the frame's length is {length} bytes, but only {left - HEADER_BYTES} follow; "
         "the file is cut off or damaged."

@@ -155,7 +155,7 @@ def _numbers(data: NDArray[np.uint8], tensors: _Tensors) -> tuple[DenseArray, ND
 
 def _integers(
     data: NDArray[np.uint8], tensors: _Tensors, part: int
-) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+) -> tuple[NDArray[np.unsignedinteger[Any]], NDArray[np.int64]]:
     """Return all records' varints of one part, concatenated, and how many each has."""
     sizes = tensors.sizes(part)
     decoded = decode_varints(gather(data, tensors.start[part], sizes, np.dtype(np.uint8)))

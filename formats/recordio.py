@@ -19,7 +19,8 @@ from formats.windows import Window
 _FEW_RECORDS: Final = 32
 # Bounds on one lockstep decoding: its index arrays take some ten times the memory of what they point at.
 _LOCKSTEP_RECORDS: Final = 1 << 16
-_LOCKSTEP_BYTES: Final = 8 << 20
+_LOCKSTEP_BYTES: Final = 4 << 20
+_MOST_RECORD_BYTES: Final = 1 << 30  # one frame holds half of that at most; parts could go on for ever
 
 
 class RecordIOReader:
@@ -59,6 +60,10 @@ class RecordIOReader:
             if not place and window.last:
                 raise explain(window.data, 0, self.records + 1, window.offset, self._name)
             self._refuse_other_bytes(window, place)
+            if not place and window.data.size > _MOST_RECORD_BYTES:
+                raise DataError(
+                    f"{self._name}, record {self.records + 1}: it is longer than {_MOST_RECORD_BYTES} bytes."
+                )
             window.advance(place, self._layout.misalignment() if self._layout else 0)
 
     def _refuse_other_bytes(self, window: Window, place: int) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 MOST_BYTES: Final = 10  # of a 64-bit integer
 
 
-def decode_varints(data: NDArray[np.uint8]) -> tuple[NDArray[np.uint64], NDArray[np.int64]] | None:
+def decode_varints(data: NDArray[np.uint8]) -> tuple[NDArray[np.unsignedinteger[Any]], NDArray[np.int64]] | None:
     """Decode an array that is nothing but varints.
 
     Returns
     -------
     values
-        Shape (m,), modulo 2^64 as protobuf reads them.
+        Shape (m,): uint32 where that is enough, otherwise uint64.
     ends
         Shape (m,): index of each one's last byte.
     None instead, if the last one is cut off or one has more than 64 bits.
@@ -26,17 +26,17 @@ def decode_varints(data: NDArray[np.uint8]) -> tuple[NDArray[np.uint64], NDArray
         return None
     sizes = np.diff(ends, prepend=-1)
     if sizes.size and int(sizes.max()) >= MOST_BYTES:
-        longest = data[ends[sizes >= MOST_BYTES]]
-        if int(sizes.max()) > MOST_BYTES or int(longest.max()) > 1:  # more than 64 bits
+        highest = data[ends[sizes >= MOST_BYTES]]
+        if int(sizes.max()) > MOST_BYTES or int(highest.max()) > 1:  # more than 64 bits
             return None
-    values = data[ends].astype(np.uint64)  # the last byte has the highest bits
-    for place in range(1, int(sizes.max(initial=1))):
-        longer = np.flatnonzero(sizes > place)
-        if longer.size == sizes.size:
-            values = (values << np.uint64(7)) | (data[ends - place] & np.uint8(0x7F))
-        else:
-            byte = data[ends[longer] - place] & np.uint8(0x7F)
-            values[longer] = (values[longer] << np.uint64(7)) | byte
+    longest = int(sizes.max(initial=1))
+    dtype: type[np.unsignedinteger[Any]] = np.uint32 if longest <= 4 else np.uint64
+    values: NDArray[np.unsignedinteger[Any]] = data[ends].astype(dtype)  # the last byte has the highest bits
+    for place in range(1, longest):
+        longer = sizes > place
+        # Of a shorter one this looks at a byte of its neighbour, and does not use it.
+        shifted = (values << dtype(7)) | (data[ends - place] & np.uint8(0x7F))
+        values = shifted if longer.all() else np.where(longer, shifted, values)
     return values, ends
 
 

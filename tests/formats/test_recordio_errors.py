@@ -80,6 +80,39 @@ def test_gzip_after_records_is_recognised(encode):
     assert "gzip" in message
 
 
+def test_a_record_whose_last_part_is_missing(encode_payloads, in_frame):
+    (payload,) = encode_payloads(np.ones((1, 3), np.float32))
+    for parts in ([(payload[:8], 1)], [(payload[:8], 1), (payload[8:], 2)]):
+        data = in_frame(payload) + b"".join(in_frame(*part) for part in parts)
+        for source in (data, io.BytesIO(data)):
+            assert "record 2 (byte 36): the record is split into parts, and its last part is missing" in failure(
+                source
+            )
+
+
+def test_parts_without_end_do_not_fill_the_memory(monkeypatch, in_frame):
+    part = in_frame(b"x" * 1016, 1)
+    assert len(part) == 1024
+
+    class Endless(io.RawIOBase):
+        place = 0
+
+        def readable(self):
+            return True
+
+        def readinto(self, buffer):
+            start = self.place % len(part)
+            piece = (part * 2)[start : start + min(len(buffer), len(part))]
+            buffer[: len(piece)] = piece
+            self.place += len(piece)
+            return len(piece)
+
+    monkeypatch.setattr("formats.recordio._MOST_RECORD_BYTES", 1 << 20)
+    endless = Endless()
+    assert "record 1: it is longer than 1048576 bytes" in failure(endless, block_bytes=1 << 16)
+    assert endless.place < 1 << 22
+
+
 def test_a_length_field_allocates_nothing(encode):
     import tracemalloc
 

@@ -1,6 +1,8 @@
 """Inference bodies of every content type, to float32 rows of the model's width."""
 
 import gzip
+import json
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -88,3 +90,17 @@ def test_any_body_gives_rows_or_a_user_error(body, content_type):
         return
     assert features.shape[0] >= 1
     assert features.dtype == np.float32
+
+
+def test_requests_are_read_in_many_threads_at_once():
+    rows = np.random.default_rng(3).random((64, 20, 30)).astype(np.float32)
+    bodies = [
+        ("\n".join(",".join(map(repr, row)) for row in rows_of_one.astype(float).tolist()).encode(), "csv")
+        if index % 2
+        else (json.dumps([{"features": row} for row in rows_of_one.tolist()]).encode(), "json")
+        for index, rows_of_one in enumerate(rows)
+    ]
+    with ThreadPoolExecutor(8) as threads:
+        for _ in range(5):
+            found = list(threads.map(lambda body: read_features(*body), bodies))
+            np.testing.assert_array_equal(found, rows)

@@ -1,6 +1,7 @@
 """Requests a second, latency and CPU of one worker beside other servers: `python -m benchmarks.bench_serve`.
 
-Needs `wrk` (Debian's package). The first run makes an environment a peer below --peers, which takes minutes.
+Needs `wrk` (Debian's package). With --install, makes an environment for each peer below --peers, which takes
+minutes; without it, peers that have none are left out.
 All servers run at once, each on one core with one worker; they are put under load in turn, never together.
 """
 
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import statistics
 import subprocess
 import tempfile
@@ -21,7 +23,7 @@ import numpy as np
 
 from algorithms.linear_learner.model import LinearLearnerModel
 from benchmarks.load import Measured, pinned, put_under_load, resident_bytes
-from benchmarks.serve_peers import Peer, install, peers
+from benchmarks.serve_peers import Peer, install, is_installed, peers
 from benchmarks.timing import print_machine, print_table
 from formats import write_recordio
 from formats.artifact import write_artifact
@@ -93,7 +95,9 @@ def _wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
     raise RuntimeError(f"{log.stem} did not start: {log.read_text()[-2000:]}")
 
 
-def measure(cases: list[tuple[int, str, int]], folder: Path, seconds: int, rounds: int) -> None:
+def measure(
+    cases: list[tuple[int, str, int]], folder: Path, seconds: int, rounds: int, *, with_install: bool
+) -> None:
     """Print one table a case."""
     with tempfile.TemporaryDirectory() as temporary, ExitStack() as stack:
         work = Path(temporary)
@@ -101,7 +105,11 @@ def measure(cases: list[tuple[int, str, int]], folder: Path, seconds: int, round
         ports = range(18700, 18710)
         servers = []
         for number, peer in enumerate(peers(folder, write_model(work / "model"), ports)):
-            install(peer, folder)
+            if with_install:
+                install(peer, folder)
+            elif not is_installed(peer, folder):
+                print(f"{peer.name} is left out: not installed (--install does that)")
+                continue
             servers.append((peer, ports[number], stack.enter_context(started(peer, folder, ports[number]))))
         for rows, kind, connections in cases:
             table: dict[str, list[Measured]] = {}
@@ -145,16 +153,20 @@ def main() -> None:
     """Measure what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--peers", type=Path, default=Path(tempfile.gettempdir()) / "serve-peers")
+    parser.add_argument("--install", action="store_true", help="make the peers' environments first")
     parser.add_argument("--cases", help="for example 1:csv:8,100:recordio:8; all by default")
-    parser.add_argument("--seconds", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=2)
     given = parser.parse_args()
+    if shutil.which("wrk") is None:
+        print("wrk is not installed: apt-get install wrk")
+        return
     cases = EVERYTHING
     if given.cases:
         parts = [case.split(":") for case in given.cases.split(",")]
         cases = [(int(rows), kind, int(connections)) for rows, kind, connections in parts]
     print_machine()
-    measure(cases, given.peers.resolve(), given.seconds, given.rounds)
+    measure(cases, given.peers.resolve(), given.seconds, given.rounds, with_install=given.install)
 
 
 if __name__ == "__main__":

@@ -141,6 +141,11 @@ def peers(folder: Path, artifact: Path, ports: range) -> list[Peer]:
     ]
 
 
+def is_installed(peer: Peer, folder: Path) -> bool:
+    """Tell whether a peer's environment has been made."""
+    return not peer.packages or (folder / peer.packages[0] / ".ready").exists()
+
+
 def install(peer: Peer, folder: Path) -> None:
     """Make the environment of a peer, once."""
     if not peer.packages:

@@ -149,7 +149,9 @@ def imbalanced() -> None:
     """Compare precision at a recall of 0.9 where 1 % of the records are positive."""
     rows = []
     for seed in range(3):
-        X, y = make_classification(60_000, 20, n_informative=8, weights=[0.99], class_sep=1.5, random_state=seed)
+        X, y = make_classification(
+            60_000, 20, n_informative=8, weights=[0.99], class_sep=1.5, flip_y=0.002, random_state=seed
+        )
         X1, X2, y1, y2 = train_test_split(X.astype(np.float32), y, test_size=0.5, random_state=seed)
         model = fit(
             np.ascontiguousarray(X1),

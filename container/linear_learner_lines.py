@@ -39,6 +39,7 @@ class TrainingLines:
         self._batches_seen = 0
         self._last_line = self.began
         self._objective = ""
+        self._percent = 0.0
 
     def notice(self, notice: Notice) -> None:
         """Write a sentence."""
@@ -80,9 +81,11 @@ class TrainingLines:
         log.info(f"Saving model for epoch: {epoch}")
         if report.waited > self.settings.early_stopping_patience:
             log.info("Early stop condition met. Stopping training.")
+            self._percent = 100.0
             log.progress(100, "epochs")
         else:
-            log.progress(100 * (epoch + 1) / report.limit)
+            self._percent = 100 * (epoch + 1) / report.limit
+            log.progress(self._percent)
         now = log.clock()
         seconds = now - self.epoch_began
         self._count_pass()
@@ -163,8 +166,10 @@ class TrainingLines:
         self.log.info(f"Best model found for hyperparameters: {json.dumps(document)}")
 
     def finished(self, finalize_seconds: float) -> None:
-        """Write the timings of the job."""
+        """Write that all is done, where no epoch has said so, and the timings of the job."""
         log = self.log
+        if self._percent < 100:
+            log.progress(100.0)
         total = log.clock() - self.began
         log.metrics(
             {

@@ -173,7 +173,7 @@ def _block_rows(batch: Batch) -> int:
     """Return how many records make a block; of wide sparse ones more, as each block costs O(feature_dim)."""
     row_bytes = max(1, batch.num_bytes // len(batch))
     if is_sparse(batch.features):
-        return max(4096, min(8 * batch.feature_dim, 16 * BLOCK_BYTES) // row_bytes)
+        return max(4096, min(64 * batch.feature_dim, 16 * BLOCK_BYTES) // row_bytes)
     return max(64, min(4096, BLOCK_BYTES // row_bytes))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -36,7 +37,7 @@ class Scaler:
     label_shift: float = 0.0
     label_scale: float = 1.0
 
-    @property
+    @cached_property
     def folds_exactly(self) -> bool:
         """Whether products may be taken of raw features, with the map folded into the weights."""
         return bool(np.all(np.abs(self.shift * self.factor) <= LARGEST_SHIFT))

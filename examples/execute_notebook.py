@@ -70,8 +70,12 @@ def _tidy(cell: Any) -> None:
     if cell.cell_type != "code":
         return
     said = "".join(output.text for output in cell.outputs if output.get("name") == "stdout")
-    lines = [_PREFIX.sub("", line) for line in _COLOUR.sub("", said).replace("\r", "\n").splitlines()]
-    lines = [line for line in lines if line.strip(" .") and not line.startswith(_NOISE)]
+    lines = []
+    for line in _COLOUR.sub("", said).replace("\r", "\n").splitlines():
+        logged = _PREFIX.sub("", line)
+        noise = _NOISE if logged == line else _LOG_NOISE
+        if logged.strip(" .") and not logged.startswith(noise):
+            lines.append(logged)
     if len(lines) > _MOST_LINES:
         head, tail = lines[: _MOST_LINES // 4], lines[-_MOST_LINES * 3 // 4 :]
         lines = [*head, f"... {len(lines) - len(head) - len(tail)} more lines ...", *tail]

@@ -77,7 +77,7 @@ class CsvReader:
             batch = self._batch(window.data[:end])
             if len(batch):
                 yield batch
-            window.advance(end)
+            window.advance(end, viewed=False)
 
     def _batch(self, data: NDArray[np.uint8]) -> Batch:
         """Parse whole lines, a piece at a time, each into its place."""

@@ -83,7 +83,7 @@ def read_json_lines(window: Window, name: str) -> Iterator[tuple[Block, int]]:
         if text[:end].strip():
             yield Block(parse_json_lines(text[:end], name, lines + 1), None), lines + 1
         lines += text.count(b"\n", 0, end)
-        window.advance(end)
+        window.advance(end, viewed=False)
 
 
 def _parse_quickly(body: bytes) -> Features | None:

@@ -13,6 +13,7 @@ from formats.recordio import RecordIOReader
 from formats.windows import Source, open_window
 
 Labels: TypeAlias = Literal["required", "optional", "ignored"]
+_TEXT_SHARE: Final = 4  # of a block: the numbers of a text can take twice its bytes as float32
 BLOCK_BYTES: Final = 32 << 20  # large enough for BLAS and system calls, small beside any machine's memory
 
 
@@ -50,6 +51,8 @@ def read_batches(
         If the content type is unknown.
     """
     kind = parse_content_type(content_type) if isinstance(content_type, str) else content_type
+    if kind.media_type == CSV:
+        block_bytes = max(1, block_bytes // _TEXT_SHARE)
     window = open_window(source, block_bytes, name=name)
     if kind.media_type == RECORDIO:
         yield from _check(RecordIOReader(name, feature_dim).read(window), name, labels, feature_dim)

@@ -34,11 +34,12 @@ class Window(Protocol):
     last: bool
     offset: int
 
-    def advance(self, consumed: int, misalignment: int = 0) -> None:
+    def advance(self, consumed: int, misalignment: int = 0, *, viewed: bool = True) -> None:
         """Drop `consumed` bytes from the front and bring more into sight.
 
         Dropping none doubles the window, so it grows only as far as bytes really arrive. `misalignment` asks
         that the address of the new `data` is that much more than a multiple of 64; buffers cannot grant it.
+        Where `viewed` is False, nobody keeps views of the old `data`, and its memory may be used again.
         """
 
 
@@ -120,7 +121,7 @@ class _BufferWindow:
         self.data = self._all[self.offset : stop]
         self.last = stop >= self._all.size
 
-    def advance(self, consumed: int, misalignment: int = 0) -> None:
+    def advance(self, consumed: int, misalignment: int = 0, *, viewed: bool = True) -> None:
         self._size = self._block_bytes if consumed else 2 * self._size
         self.offset += consumed
         self._show()
@@ -137,22 +138,27 @@ class _StreamWindow:
         self.offset = 0
         self.last = False
         self.data = np.frombuffer(start, np.uint8)
+        self._memory = np.zeros(0, np.uint8)
         self._fill(self.data, 0)
 
-    def advance(self, consumed: int, misalignment: int = 0) -> None:
+    def advance(self, consumed: int, misalignment: int = 0, *, viewed: bool = True) -> None:
         self._size = self._block_bytes if consumed else 2 * self._size
         self.offset += consumed
         if self.last:
             self.data = self.data[consumed:]
-        else:
-            self._fill(self.data[consumed:], misalignment)
+            return
+        if viewed:
+            self._memory = np.zeros(0, np.uint8)
+        self._fill(self.data[consumed:], misalignment)
 
     def _fill(self, carried: NDArray[np.uint8], misalignment: int) -> None:
         # A whole block more than is carried: a carried tail is usually less than one record.
         size = carried.size + self._size
-        memory = np.empty(size + 2 * _ALIGNMENT, np.uint8)
-        shift = (misalignment - memory.ctypes.data) % _ALIGNMENT
-        block = memory[shift : shift + size]
+        if self._memory.size < size + 2 * _ALIGNMENT:
+            # Some room for a longer tail, so that the next block fits too.
+            self._memory = np.empty(size + size // 8 + 2 * _ALIGNMENT, np.uint8)
+        shift = (misalignment - self._memory.ctypes.data) % _ALIGNMENT
+        block = self._memory[shift : shift + size]
         block[: carried.size] = carried
         filled = carried.size
         view = block.data

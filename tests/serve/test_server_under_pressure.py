@@ -1,0 +1,185 @@
+"""The real `serve` command when workers are killed, clients are slow or many, and bodies are too large."""
+
+import contextlib
+import os
+import signal
+import socket
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from .conftest import Server, make_linear, make_pca, running, write_model
+
+pytestmark = pytest.mark.slow
+ROW = {"body": b"1,2,3,4", "content_type": "text/csv"}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return write_model(tmp_path / "model", make_linear())
+
+
+def invoke(server: Server) -> int:
+    return server.call("/invocations", **ROW)[0]  # type: ignore[arg-type]
+
+
+def test_killed_workers_are_replaced_and_lose_only_their_own_requests(folder: Path) -> None:
+    with running(str(folder), "--workers", "2") as server:
+        stop = threading.Event()
+        outcomes: list[int] = []
+
+        def load() -> None:
+            while not stop.is_set():
+                try:
+                    outcomes.append(invoke(server))
+                except OSError:
+                    outcomes.append(0)
+
+        with ThreadPoolExecutor(4) as pool:
+            for _ in range(4):
+                pool.submit(load)
+            for _ in range(3):
+                time.sleep(0.7)
+                os.kill(server.workers()[0], signal.SIGKILL)
+            time.sleep(1.5)
+            stop.set()
+        assert len(server.workers()) == 2
+        assert set(outcomes) <= {200, 0}
+        assert outcomes.count(0) <= 3 * 4, "at most what the killed worker held: four clients, three kills"
+        assert outcomes.count(200) > 100
+        assert [invoke(server) for _ in range(20)] == [200] * 20
+
+
+def test_slow_clients_do_not_stop_others_and_are_hung_up_on(folder: Path) -> None:
+    with running(str(folder), "--workers", "1", MODEL_SERVER_TIMEOUT="3") as server:
+        silent, headers_only, trickling = [], [], []
+        for _ in range(60):
+            silent.append(socket.create_connection(("127.0.0.1", server.port)))
+            half = socket.create_connection(("127.0.0.1", server.port))
+            half.sendall(b"POST /invocations HTTP/1.1\r\nHost: x\r\nX-Slow: ")
+            headers_only.append(half)
+            body = socket.create_connection(("127.0.0.1", server.port))
+            body.sendall(
+                b"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Type: text/csv\r\nContent-Length: 6000\r\n\r\n1"
+            )
+            trickling.append(body)
+        times = []
+        for _ in range(50):
+            started = time.monotonic()
+            assert invoke(server) == 200
+            times.append(time.monotonic() - started)
+        assert sorted(times)[25] < 0.1
+        time.sleep(3.5)
+        answers = [connection.recv(4096) for connection in trickling]
+        assert all(answer.startswith(b"HTTP/1.1 408") for answer in answers)
+        time.sleep(12)
+        for connection in silent + headers_only:
+            connection.settimeout(1)
+            assert connection.recv(10) == b"", "hung up on after fifteen seconds of nothing"
+        for connection in silent + headers_only + trickling:
+            connection.close()
+
+
+def test_a_thousand_connections(folder: Path) -> None:
+    with running(str(folder), "--workers", "1") as server:
+        connections = [socket.create_connection(("127.0.0.1", server.port), timeout=30) for _ in range(1000)]
+        request = (
+            b"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Type: text/csv\r\nContent-Length: 7\r\n\r\n1,2,3,4"
+        )
+        for connection in connections:
+            connection.sendall(request)
+        answers = [connection.recv(4096) for connection in connections]
+        assert all(answer.startswith(b"HTTP/1.1 200") for answer in answers)
+        for connection in connections:
+            connection.close()
+
+
+def test_a_busy_connection_is_never_hung_up_on(folder: Path) -> None:
+    with (
+        running(str(folder), "--workers", "1", SAGEMAKER_CONTAINER_LOG_LEVEL="ERROR") as server,
+        socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection,
+    ):
+        ends = time.monotonic() + 17  # longer than the fifteen seconds for the first request's headers
+        while time.monotonic() < ends:
+            connection.sendall(b"GET /ping HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert connection.recv(1000).startswith(b"HTTP/1.1 200")
+
+
+def memory_of(server: Server) -> int:
+    """Resident bytes of the largest worker."""
+    pages = [int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in server.workers()]
+    return max(pages) * os.sysconf("SC_PAGE_SIZE")
+
+
+def test_too_large_bodies_are_refused_before_they_are_read(folder: Path) -> None:
+    with running(str(folder), "--workers", "1") as server:
+        invoke(server)
+        before = memory_of(server)
+        with socket.create_connection(("127.0.0.1", server.port), timeout=10) as announced:
+            announced.sendall(b"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\n\r\n")
+            assert announced.recv(4096).startswith(b"HTTP/1.1 413")
+        with socket.create_connection(("127.0.0.1", server.port), timeout=10) as chunked:
+            chunked.sendall(b"POST /invocations HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+            sent = 0
+            answer = b""
+            chunked.setblocking(True)
+            try:
+                while sent < 60_000_000:
+                    chunked.sendall(b"10000\r\n" + b"1" * 0x10000 + b"\r\n")
+                    sent += 0x10000
+                answer = chunked.recv(4096)
+            except OSError:
+                answer = b"HTTP/1.1 413 (and the connection was reset)"
+            assert answer.startswith(b"HTTP/1.1 413")
+        assert invoke(server) == 200
+        assert memory_of(server) - before < 40_000_000
+
+
+def test_memory_for_waiting_bodies_is_bounded(folder: Path) -> None:
+    with running(str(folder), "--workers", "1") as server:
+        invoke(server)
+        before = memory_of(server)
+        head = (
+            b"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Type: text/csv\r\nContent-Length: 6000000\r\n\r\n"
+        )
+        clients = []
+        for _ in range(300):
+            client = socket.create_connection(("127.0.0.1", server.port), timeout=10)
+            client.setblocking(False)
+            clients.append(client)
+            client.send(head)
+        piece = b"1," * 100_000
+        for _ in range(20):
+            for client in clients:
+                with contextlib.suppress(OSError):
+                    client.send(piece)
+        time.sleep(1)
+        assert memory_of(server) - before < 1_300_000_000, "the budget of 1 GiB for bodies, not 300 times 6 MB"
+        started = time.monotonic()
+        assert server.call("/ping")[0] == 200
+        assert invoke(server) == 200
+        assert time.monotonic() - started < 3, "small requests do not wait for the large ones"
+        for client in clients:
+            client.close()  # with bytes unread: the connection is reset
+        time.sleep(12)  # until those that wait for memory have been given up
+        server.process.send_signal(signal.SIGTERM)
+        started = time.monotonic()
+        assert server.process.wait(30) == 0
+        assert time.monotonic() - started < 10, "no connection was left behind"
+
+
+def test_many_preloaded_workers_use_blas_without_hanging(tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "model", make_pca(2000, 100))
+    for threads in ("1", "4"):
+        with running(str(folder), "--workers", "6", OPENBLAS_NUM_THREADS=threads) as server:
+            body = b"\n".join([b",".join([b"1"] * 2000)] * 20)
+            with ThreadPoolExecutor(8) as pool:
+                statuses = list(
+                    pool.map(
+                        lambda body: server.call("/invocations", body, content_type="text/csv")[0], [body] * 60
+                    )
+                )
+            assert statuses == [200] * 60

@@ -9,7 +9,7 @@ function element(name, attributes = {}, ...children) {
   return node;
 }
 
-// --- pictures: blue above zero, brown below, white at zero -------------------------------------------------
+// --- pictures: blue above zero, brown below, white at zero; unsigned ones like the pad, white on black -------------------------------------------------
 function paint(canvas, values, side, signed) {
   canvas.width = canvas.height = side;
   const context = canvas.getContext("2d");
@@ -18,8 +18,8 @@ function paint(canvas, values, side, signed) {
   for (const value of values) peak = Math.max(peak, Math.abs(value));
   values.forEach((value, i) => {
     const share = Math.min(1, Math.abs(value) / peak);
-    const end = !signed ? [10, 20, 30] : value > 0 ? [11, 110, 143] : [179, 83, 15];
-    for (let c = 0; c < 3; c++) image.data[4 * i + c] = 255 + share * (end[c] - 255);
+    const end = value > 0 ? [11, 110, 143] : [179, 83, 15];
+    for (let c = 0; c < 3; c++) image.data[4 * i + c] = signed ? 255 + share * (end[c] - 255) : value > 0 ? 255 * share : 0;
     image.data[4 * i + 3] = 255;
   });
   context.putImageData(image, 0, 0);

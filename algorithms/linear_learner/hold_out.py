@@ -16,7 +16,7 @@ FEWEST_ROWS = 60  # below this, no record can be spared
 SMALL_ROWS = 5000  # below this, no hold-out of the mini-batches is worth its name; five folds judge the finish
 CROSS_VALIDATED_ROWS = 200_000  # below this, every record takes its turn in one of four folds
 MOST_HELD_OUT_ROWS = 20_000
-MOST_HELD_OUT_BYTES = 256_000_000
+MOST_HELD_OUT_BYTES = 64_000_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +54,7 @@ def choose_judges(problem: Problem, *, folds_allowed: bool) -> Judges:
 
     Notes
     -----
-    Chosen: a tenth of the records, but at most 20,000 or 256 MB, is held out by a hash of the record's
+    Chosen: a tenth of the records, but at most 20,000 or 64 MB, is held out by a hash of the record's
     position, so that the choice depends on neither batches nor order within a pass. Below 200,000 records the
     second-order finish is judged by folds, because a tenth would judge by luck, and up to 16 columns cost it no
     more than five; below 60 all records are needed for training.

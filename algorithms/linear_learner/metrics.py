@@ -17,7 +17,7 @@ from algorithms.linear_learner.selection import threshold_curve
 from algorithms.linear_learner.settings import Settings
 
 MOST_CONFUSION_CLASSES = 100
-SAMPLED_SCORES = 20_000_000  # beyond so many records, roc_auc_score is that of an evenly spaced sample
+SAMPLED_SCORES = 2_000_000  # beyond so many records, roc_auc_score is that of an evenly spaced sample
 ROWS = 8192
 
 

@@ -186,7 +186,7 @@ def _raw_scores(
     problem: Problem, judges: Judges, objective: Objective, parameters: NDArray[np.float64], count: int
 ) -> ScoreSample:
     """Score every judging record by the models that did not see it; raw scores of `count` models."""
-    sample = ScoreSample(64_000_000 // (count + 2))
+    sample = ScoreSample(16_000_000 // (count + 2))
     if judges.folds == (-1,):
         assert judges.records is not None
         raw_units = problem.raw_parameters(parameters)

@@ -15,7 +15,7 @@ from algorithms.linear_learner.scaler import Scaler
 # A block's features and scores should stay in the processor's cache, and outweigh Python's overhead.
 BLOCK_BYTES = 4_000_000
 # Records of a stream that are shuffled among each other, and blocks of a held data set.
-WINDOW_BYTES = 128_000_000
+WINDOW_BYTES = 48_000_000
 WINDOW_BLOCKS = 16
 CHUNK_ROWS = 2048
 

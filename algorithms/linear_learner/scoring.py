@@ -16,7 +16,7 @@ from algorithms.linear_learner.selection import Choice, choose_threshold, thresh
 from algorithms.linear_learner.settings import Settings
 
 # Scores that are kept for thresholds: so many bytes over all models, however many records there are.
-SAMPLE_BYTES = 256_000_000
+SAMPLE_BYTES = 64_000_000
 
 
 def mean_losses(

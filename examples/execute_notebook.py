@@ -13,17 +13,13 @@ from typing import Any
 
 _CELL = re.compile(r"^# %%( \[markdown\])?\n", re.MULTILINE)
 _PREFIX = re.compile(r"^\S+-algo-\d-\S+ +\| ?")  # docker-compose writes the container's name before each line
-_NOISE = (
-    "sagemaker.config",
-    "Creating ",
-    "Attaching ",
-    "Gracefully",
-    "Aborting",
+_NOISE = ("sagemaker.config", "Creating ", "Attaching ", "Gracefully", "Aborting")
+_LOG_NOISE = (
     "#metrics",
     " ",
     "[0.",
     "<NDArray",
-)
+)  # within a container's log: bulk metrics, and arrays line by line
 _MOST_LINES = 40
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 

@@ -39,3 +39,29 @@ def mnist_folder() -> Path:
     if not (folder / "t10k-images-idx3-ubyte.gz").is_file():
         pytest.skip("MNIST is not on this machine")
     return folder
+
+
+def environment_python(name: str) -> Path:
+    """The interpreter of a tool's own environment, made by `make tools`; EIGENLEARN_TOOLS names another folder."""
+    folder = Path(os.environ.get("EIGENLEARN_TOOLS", ROOT / "build")) / name
+    if not (folder / ".ready").exists():
+        pytest.skip(f"{name} is not in {folder}: run `make tools`")
+    return folder / "bin" / "python"
+
+
+@pytest.fixture(scope="session")
+def sdk2_python() -> Path:
+    """An interpreter with version 2 of SageMaker's SDK, which pins an older protobuf than ours."""
+    return environment_python("sdk2")
+
+
+@pytest.fixture(scope="session")
+def sdk3_python() -> Path:
+    """An interpreter with version 3 of SageMaker's SDK."""
+    return environment_python("sdk3")
+
+
+@pytest.fixture(scope="session")
+def schemathesis_python() -> Path:
+    """An interpreter with schemathesis, which pins an older version of what our own tests use."""
+    return environment_python("schemathesis")

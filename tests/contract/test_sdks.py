@@ -15,16 +15,6 @@ ROOT = Path(__file__).parents[2]
 pytestmark = [pytest.mark.image, pytest.mark.slow]
 
 
-def sdk_python(version: int) -> Path:
-    """The interpreter that has the SDK; made by make_sdk_environment.sh (see run_image_tests.sh)."""
-    folder = Path(os.environ.get("EIGENLEARN_SDKS", ROOT / "build"))
-    python = folder / f"sdk{version}" / "bin" / "python"
-    if not (python.parent.parent / ".ready").exists():
-        command = f"tests/contract/make_sdk_environment.sh {version} {folder}/sdk{version}"
-        pytest.skip(f"SDK {version} is not installed: {command}")
-    return python
-
-
 def run(python: Path, *arguments: str) -> str:
     environment = os.environ | {
         "AWS_ACCESS_KEY_ID": "none",
@@ -52,8 +42,8 @@ def no_container_left(image: str) -> Iterator[None]:
         docker("rm", "--force", name)
 
 
-def test_both_walkthroughs_with_the_sdk_2() -> None:
-    output = run(sdk_python(2), "-m", "examples.sagemaker_local_mode")
+def test_both_walkthroughs_with_the_sdk_2(sdk2_python: Path) -> None:
+    output = run(sdk2_python, "-m", "examples.sagemaker_local_mode")
     zeros = re.search(r"is a 0 +(\d+) +(\d+)\n", output)
     others = re.search(r"is another digit +(\d+) +(\d+)\n", output)
     assert zeros, output
@@ -64,8 +54,8 @@ def test_both_walkthroughs_with_the_sdk_2() -> None:
     assert "projected 64 records on 10 components" in output
 
 
-def test_further_calls_of_the_sdk_2(tmp_path: Path) -> None:
-    run(sdk_python(2), "tests/contract/sdk2_calls.py", str(tmp_path / "results.json"))
+def test_further_calls_of_the_sdk_2(tmp_path: Path, sdk2_python: Path) -> None:
+    run(sdk2_python, "tests/contract/sdk2_calls.py", str(tmp_path / "results.json"))
     results = json.loads((tmp_path / "results.json").read_text())
     assert results["record_predictor"]["accuracy"] > 0.9
     assert results["record_predictor"]["scores"] == 300
@@ -75,8 +65,8 @@ def test_further_calls_of_the_sdk_2(tmp_path: Path) -> None:
     assert results["batch_transform"] == {"lines": 20, "values": 2}
 
 
-def test_the_linear_learner_walkthrough_with_the_sdk_3() -> None:
-    output = run(sdk_python(3), "-m", "examples.sagemaker_v3_local_mode")
+def test_the_linear_learner_walkthrough_with_the_sdk_3(sdk3_python: Path) -> None:
+    output = run(sdk3_python, "-m", "examples.sagemaker_v3_local_mode")
     zeros = re.search(r"zeros found (\d+), missed (\d+)", output)
     others = re.search(r"taken for a zero (\d+), rejected (\d+)", output)
     assert zeros, output
@@ -85,7 +75,7 @@ def test_the_linear_learner_walkthrough_with_the_sdk_3() -> None:
     assert int(zeros[2]) + int(others[1]) <= 4
 
 
-def test_two_hosts_with_the_sdk_3(tmp_path: Path) -> None:
+def test_two_hosts_with_the_sdk_3(tmp_path: Path, sdk3_python: Path) -> None:
     program = (
         "import sys, tarfile, numpy as np\n"
         "from pathlib import Path\n"
@@ -97,7 +87,7 @@ def test_two_hosts_with_the_sdk_3(tmp_path: Path) -> None:
         "with tarfile.open(model) as tar: print('MEMBERS', sorted(tar.getnames()))\n"
     )
     (tmp_path / "job").mkdir()
-    output = run(sdk_python(3), "-c", program, str(tmp_path))
+    output = run(sdk3_python, "-c", program, str(tmp_path))
     members = output.partition("MEMBERS ")[2]
     assert members.count("model_algo-") == 1, members
     assert "report.json" in members

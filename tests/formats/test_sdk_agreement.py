@@ -1,10 +1,8 @@
 """The SageMaker SDK reads what we write, and we read and write byte for byte what it writes.
 
-The SDK (2.x) pins protobuf below 7, so it lives in an environment of its own: SAGEMAKER_SDK_PYTHON names the
-interpreter. Without it these tests are skipped.
+The SDK (2.x) pins protobuf below 7, so it lives in an environment of its own (`make tools`).
 """
 
-import os
 import subprocess
 from pathlib import Path
 
@@ -18,11 +16,7 @@ from formats.answers import write_answer
 from formats.content_types import RECORDIO
 from formats.reading import read_batches
 
-SDK_PYTHON = os.environ.get("SAGEMAKER_SDK_PYTHON", "")
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(not SDK_PYTHON, reason="SAGEMAKER_SDK_PYTHON names no interpreter with sagemaker 2.x"),
-]
+pytestmark = pytest.mark.slow
 
 WRITE = """
 import sys, numpy as np, scipy.sparse
@@ -62,8 +56,8 @@ print("agreed")
 """
 
 
-def run(program: str, folder: Path) -> str:
-    done = subprocess.run([SDK_PYTHON, "-W", "ignore", "-c", program, str(folder)], capture_output=True, text=True)
+def run(python: Path, program: str, folder: Path) -> str:
+    done = subprocess.run([python, "-W", "ignore", "-c", program, str(folder)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
     return done.stdout
 
@@ -79,8 +73,8 @@ def folder(rng, tmp_path):
     return tmp_path
 
 
-def test_we_write_and_read_what_the_sdk_writes(folder):
-    run(WRITE, folder)
+def test_we_write_and_read_what_the_sdk_writes(folder, sdk2_python):
+    run(sdk2_python, WRITE, folder)
     arrays = np.load(folder / "arrays.npz")
     for kind in ("float32", "float64", "int64"):
         for label in ("none", "float32", "float64", "int64"):
@@ -96,7 +90,7 @@ def test_we_write_and_read_what_the_sdk_writes(folder):
                     np.testing.assert_array_equal(batch.labels, labels)
 
 
-def test_the_sdk_reads_what_we_write(folder):
+def test_the_sdk_reads_what_we_write(folder, sdk2_python):
     arrays = np.load(folder / "arrays.npz")
     for kind in ("float32", "float64", "int64"):
         for label in ("float32", "float64", "int64"):
@@ -105,4 +99,4 @@ def test_the_sdk_reads_what_we_write(folder):
             (folder / f"ours-sparse-{kind}-{label}").write_bytes(write_recordio(csr_array(arrays[kind]), labels))
     columns = {"score": np.array([[0.25, 0.75], [0.5, 0.5]], "f4"), "predicted_label": np.array([1, 0], "f4")}
     (folder / "answers").write_bytes(write_answer(columns, envelope="predictions", media_type=RECORDIO))
-    assert run(READ, folder).endswith("agreed\n")
+    assert run(sdk2_python, READ, folder).endswith("agreed\n")

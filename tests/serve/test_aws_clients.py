@@ -1,8 +1,6 @@
 """AWS's own clients against the local server: boto3's runtime client and the SageMaker SDK's predictors."""
 
 import json
-import os
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -60,20 +58,11 @@ print(json.dumps(results))
 """
 
 
-def sdk_python() -> str:
-    """Return the Python that has the SDK: named by EIGENLEARN_SDK_PYTHON."""
-    python = os.environ.get("EIGENLEARN_SDK_PYTHON")
-    if not python or shutil.which(python) is None:
-        pytest.skip("EIGENLEARN_SDK_PYTHON names no Python with sagemaker 2 (see tests/contract)")
-    return python
-
-
-def test_boto3_and_the_sdks_predictors(tmp_path: Path) -> None:
+def test_boto3_and_the_sdks_predictors(tmp_path: Path, sdk2_python: Path) -> None:
     model = make_linear()
-    python = sdk_python()
     with running(str(write_model(tmp_path / "model", model))) as server:
         done = subprocess.run(
-            [python, "-c", SCRIPT, server.url],
+            [sdk2_python, "-c", SCRIPT, server.url],
             capture_output=True,
             text=True,
             timeout=300,

@@ -1,0 +1,38 @@
+#!/usr/bin/env bash
+# Make a virtual environment for a tool whose dependencies do not go together with this project's own.
+#   make_tool.sh sdk2 FOLDER             SageMaker's Python SDK 2 with local mode
+#   make_tool.sh sdk3 FOLDER             SageMaker's Python SDK 3
+#   make_tool.sh schemathesis FOLDER     the prober of OpenAPI documents
+# A second run over the same folder does nothing. PYTHON names the interpreter; without it, the newest of 3.12, 3.11 and
+# 3.10 that can make virtual environments (SDK 2 does not run on later ones).
+set -euo pipefail
+tool=${1:-}
+folder=${2:-}
+notebook=('matplotlib>=3.8' 'nbclient>=0.10' 'ipykernel>=6.29' 'scikit-learn>=1.6')
+case $tool in
+  sdk2) packages=('sagemaker[local]==2.257.7' "${notebook[@]}") ;;
+  sdk3) packages=('sagemaker==3.27.0' "${notebook[@]}") ;;
+  schemathesis) packages=('schemathesis>=4,<5') ;;
+  *) sed -n '2,7p' "$0" >&2; exit 2 ;;
+esac
+if [ -e "$folder/.ready" ]; then exit 0; fi
+if [ -z "${PYTHON:-}" ]; then
+  for candidate in python3.12 python3.11 python3.10 python3; do
+    if "$candidate" -c 'import ensurepip, sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null; then
+      PYTHON=$candidate
+      break
+    fi
+  done
+fi
+if [ -z "${PYTHON:-}" ]; then
+  echo "$tool needs Python 3.10, 3.11 or 3.12, and none was found" >&2
+  exit 1
+fi
+# uv resolves the SDKs' many dependencies in seconds where pip takes minutes.
+mkdir -p "$(dirname "$folder")"
+"$PYTHON" -m venv "$folder.uv"
+"$folder.uv/bin/python" -m pip install --quiet --disable-pip-version-check 'uv>=0.5'
+"$folder.uv/bin/uv" venv --quiet --clear --python "$PYTHON" "$folder"
+"$folder.uv/bin/uv" pip install --quiet --python "$folder/bin/python" "${packages[@]}"
+rm -rf "$folder.uv"
+touch "$folder/.ready"

@@ -75,8 +75,9 @@ def _still_missing(gain: float, before: float) -> float:
     """
     if before == 0.0:
         return float("inf")  # nothing is known after a single product
-    if gain <= 0.0:
-        return 0.0
+    before = abs(before)
+    if gain <= 0.0:  # a restart takes a little away; it does not tell that nothing more is to come
+        return before
     return gain * gain / (before - gain) if gain < before else float("inf")
 
 

@@ -125,11 +125,12 @@ def _beyond(basis: NDArray[Any], block: NDArray[Any]) -> NDArray[Any]:
     products only, several times faster on tall blocks, and it shows the rank.
     """
     smallest = 10 * float(np.finfo(block.dtype).eps) * float(np.linalg.norm(block, axis=0).max(initial=0.0))
-    for _ in range(4):
+    for turn in range(4):
         block = block - basis @ (basis.T @ block)
         block, shortest = _orthonormalised(block, smallest)
         smallest = 0.5  # from now on the block is orthonormal but for rounding
-        if shortest > 0.999:
+        # The first turn's lengths are those of the images, and tell nothing of what rounding left in the basis.
+        if turn and shortest > 0.999:
             break
     return block
 

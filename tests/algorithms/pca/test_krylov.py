@@ -8,7 +8,7 @@ from algorithms.pca import krylov
 
 @pytest.mark.parametrize("scale", [1e-4, 1.0, 1e6])
 def test_noise_takes_many_restarts_and_loses_nothing(rng: np.random.Generator, scale: float) -> None:
-    # Eigenvalues of noise lie close together, so the iteration is long, and what rounding leaves in the basis adds up.
+    # The eigenvalues of noise lie close together: the iteration is long, and what rounding leaves adds up.
     records = rng.normal(size=(3000, 600))
     matrix = (scale * records.T @ records).astype(np.float32)
     best = np.linalg.eigvalsh(matrix.astype(np.float64))[-5:].sum()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 PROGRAM = """
-import os, signal, sys
+import os, signal, sys, time
 from pathlib import Path
 from container.folders import Folders
 from container.supervisor import supervise
@@ -21,7 +21,10 @@ sys.exit(supervise(job, Folders(Path(sys.argv[1]))))
 
 def supervise(root: Path, body: str) -> tuple[int, str | None]:
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM.format(body=body), str(root)], capture_output=True, text=True
+        [sys.executable, "-c", PROGRAM.format(body=body), str(root)],
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
     failure = root / "output" / "failure"
     return done.returncode, failure.read_text() if failure.exists() else None
@@ -61,12 +64,16 @@ def test_an_installation_that_is_broken_is_a_failure_with_a_reason(tmp_path: Pat
 
 
 def test_a_request_to_stop_reaches_the_child(tmp_path: Path) -> None:
-    body = "os.kill(os.getppid(), signal.SIGTERM); signal.pause(); return 42 if stopping() else 1"
+    # not signal.pause(): the signal may come before it
+    body = (
+        "os.kill(os.getppid(), signal.SIGTERM); "
+        "any(stopping() or time.sleep(0.01) for _ in range(3000)); return 42 if stopping() else 1"
+    )
     assert supervise(tmp_path, body) == (42, None)
 
 
 def test_a_third_interrupt_ends_a_child_that_does_not_listen(tmp_path: Path) -> None:
     body = "[(os.kill(os.getppid(), signal.SIGINT), time.sleep(0.2)) for _ in range(4)]; return 0"
-    code, failure = supervise(tmp_path, "import time; " + body)
+    code, failure = supervise(tmp_path, body)
     assert code == 137
     assert failure is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -47,6 +48,8 @@ def supervise(job: Callable[[Stopping], int], folders: Folders) -> int:
     if stopping():
         os.kill(child, signal.SIGTERM)  # it came between the fork and the line above
     _, status = os.waitpid(child, 0)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)  # the job is over: a late request changes nothing
     code = os.waitstatus_to_exitcode(status)
     if code < 0:
         remove_partial(folders.model)
@@ -77,7 +80,8 @@ def _forward_signals(child: int) -> None:
         asked += 1
         # A person who presses Ctrl-C a third time wants the end, not the model. (A terminal sends the first
         # one to both processes; the child takes it twice without harm.)
-        os.kill(child, signal.SIGKILL if number == signal.SIGINT and asked > 2 else number)
+        with contextlib.suppress(ProcessLookupError):  # it ended between two lines of this program
+            os.kill(child, signal.SIGKILL if number == signal.SIGINT and asked > 2 else number)
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, forward)

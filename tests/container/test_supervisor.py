@@ -1,7 +1,9 @@
 """The process outside training, with real children that end in every way."""
 
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -70,6 +72,21 @@ def test_a_request_to_stop_reaches_the_child(tmp_path: Path) -> None:
         "any(stopping() or time.sleep(0.01) for _ in range(3000)); return 42 if stopping() else 1"
     )
     assert supervise(tmp_path, body) == (42, None)
+
+
+def test_requests_to_stop_while_the_child_ends_change_nothing(tmp_path: Path) -> None:
+    for _ in range(5):
+        program = PROGRAM.format(body="print('ready', flush=True); time.sleep(0.02); return 0")
+        process = subprocess.Popen(
+            [sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE, text=True
+        )
+        with process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+            while process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+                time.sleep(0.0005)
+        assert process.returncode == 0
 
 
 def test_a_third_interrupt_ends_a_child_that_does_not_listen(tmp_path: Path) -> None:

@@ -22,8 +22,8 @@ $(READY): pyproject.toml
 demo: $(READY)   ## run both MNIST walkthroughs through the real `train` and `serve`
 	@$(BIN)/python -m examples.demo
 
-test: $(READY)   ## run all tests (those of the image where a Docker engine and the image are)
-	$(BIN)/python -m pytest -n auto
+test: $(READY)   ## run all tests; those of the image, which need a Docker engine, are `make image-test`
+	$(BIN)/python -m pytest -n auto -m 'not image'
 
 check: $(READY)  ## format, lint, types and the fast tests: green before every commit
 	$(BIN)/ruff format --check $(CODE)

@@ -1,4 +1,4 @@
-"""Checkpoints: the state after each epoch, kept so that a kill at any moment costs at most one epoch."""
+"""Checkpoints: the newest state of a job, kept so that a kill costs at most an epoch, or seconds of the finish."""
 
 from __future__ import annotations
 

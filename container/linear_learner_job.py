@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable
 
 from algorithms.errors import DataError
 from algorithms.linear_learner.metrics import Scores, score_channel, with_weight
 from algorithms.linear_learner.problem import CheckedBatches
-from algorithms.linear_learner.reports import EpochReport, Notice, PolishReport, Prepared, Trained
-from algorithms.linear_learner.settings import Settings
-from algorithms.linear_learner.settings import read_settings as read_linear_settings
+from algorithms.linear_learner.reports import Notice, PolishReport, Prepared, State, Trained
+from algorithms.linear_learner.settings import Settings, read_settings
 from algorithms.linear_learner.training import train
 from container.job import JobContext, Outcome
 from container.linear_learner_lines import TrainingLines
@@ -17,16 +16,9 @@ from container.linear_learner_reports import reports
 from container.linear_learner_story import confusions, summary
 from container.stopping import StoppedBeforeModel
 
+__all__ = ["read_settings", "run"]  # what a job is made of, see `container.job.Job`
 
-def read_settings(hyperparameters: Mapping[str, object]) -> Settings:
-    """Check all hyperparameters before any data is touched.
-
-    Raises
-    ------
-    HyperparameterError
-        Naming every problem at once.
-    """
-    return read_linear_settings(hyperparameters)
+_SECONDS_BETWEEN_CHECKPOINTS = 20.0
 
 
 def run(settings: Settings, context: JobContext) -> Outcome:
@@ -68,8 +60,10 @@ def run(settings: Settings, context: JobContext) -> Outcome:
 
 def _train(settings: Settings, context: JobContext, lines: TrainingLines) -> Trained:
     resume = context.checkpoints.load()
+    kept = _KeptStates(context)
     try:
         for report in train(settings, context.channels, context.stopping, resume):
+            kept.save_before_stop()
             if isinstance(report, Trained):
                 return report
             if isinstance(report, Notice):
@@ -78,8 +72,10 @@ def _train(settings: Settings, context: JobContext, lines: TrainingLines) -> Tra
                 lines.prepared(report)
             elif isinstance(report, PolishReport):
                 lines.polish(report)
+                kept.offer(report.state)
             else:
-                _epoch(report, context, lines)
+                lines.epoch(report)
+                kept.save(report.state)
     except DataError:
         if context.stopping() and lines.initialised == lines.began:
             raise StoppedBeforeModel from None  # the pipe was closed before its first record
@@ -87,10 +83,35 @@ def _train(settings: Settings, context: JobContext, lines: TrainingLines) -> Tra
     raise StoppedBeforeModel
 
 
-def _epoch(report: EpochReport, context: JobContext, lines: TrainingLines) -> None:
-    lines.epoch(report)
-    if report.state:
-        context.checkpoints.save(dict(report.state))
+class _KeptStates:
+    """Which states of training become checkpoints: every epoch's, and in the finish one now and then.
+
+    A pass of the finish may take milliseconds and its state be large, so one is saved when 20 seconds have gone
+    by, and when the job is asked to stop.
+    """
+
+    def __init__(self, context: JobContext) -> None:
+        self._context = context
+        self._saved_at = context.log.clock()
+        self._unsaved: Callable[[], State] | None = None
+
+    def save(self, state: State) -> None:
+        """Save a state; an epoch that left no model has an empty one."""
+        self._unsaved = None
+        if state:
+            self._context.checkpoints.save(dict(state))
+            self._saved_at = self._context.log.clock()
+
+    def offer(self, state: Callable[[], State]) -> None:
+        """Save a state of the finish if it is time."""
+        self._unsaved = state
+        if self._context.log.clock() - self._saved_at >= _SECONDS_BETWEEN_CHECKPOINTS:
+            self.save(state())
+
+    def save_before_stop(self) -> None:
+        """Save the last state that was offered, if the job was asked to stop since."""
+        if self._unsaved is not None and self._context.stopping():
+            self.save(self._unsaved())
 
 
 def _score(settings: Settings, context: JobContext, trained: Trained, channel: str) -> Scores:

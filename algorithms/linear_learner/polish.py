@@ -1,4 +1,4 @@
-"""Second-order descent of many models at once over full passes: L-BFGS, and OWL-QN where there is L1.
+"""Full passes over the records, each a step of every model: what the second-order finish is made of.
 
 Every pass evaluates all models, each at its own trial point. A model whose trial does not descend retries with
 a shorter step in the next pass, while the others go on; so m models cost one model's passes.
@@ -6,34 +6,73 @@ a shorter step in the next pass, while the others go on; so m models cost one mo
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from algorithms.linear_learner.curvature import Curvature, estimate_curvature
-from algorithms.linear_learner.losses import Floats, softened
+from algorithms.linear_learner.descent import Descent
+from algorithms.linear_learner.journal import Journal
+from algorithms.linear_learner.losses import softened
 from algorithms.linear_learner.objective import Evaluation, Objective
+from algorithms.linear_learner.reports import PolishReport, Report, State
 
-MEMORY = 10  # pairs of steps and gradient changes that stand for the Hessian
-SUFFICIENT = 1e-4  # share of the predicted descent that a step has to reach (Armijo)
-SHORTEN = 0.3
-# Widths, in mean losses, over which the kinks of non-smooth losses are rounded, one stage after the other.
+# Widths, in mean losses, over which the kinks of non-smooth losses are rounded, one round after the other.
 SMOOTHING = (0.3, 0.03, 0.003)
 
 
 @dataclass(frozen=True, eq=False)
 class Polished:
-    """Parameters (feature_dim + 1, columns) after some passes, and what the last one measured."""
+    """Parameters (feature_dim + 1, columns) after some passes, and what the last one measured.
+
+    `state` returns the arrays from which `polish` goes on; it is for now, not for after the next pass.
+    """
 
     parameters: NDArray[np.float64]
     evaluation: Evaluation
     passes: int
     converged: NDArray[np.bool_]
     curvature: Curvature | None
+    state: Callable[[], State]
+
+
+def polish_stage(
+    name: str,
+    objective: Objective,
+    start: NDArray[np.float64],
+    passes: int,
+    tolerance: float,
+    curvature: Curvature | None,
+    journal: Journal,
+) -> Generator[Report, None, Polished | None]:
+    """Polish as a stage of the finish: pass by pass reported, and noted in the journal, from where that stands.
+
+    Returns where it ended; None where the job was asked to stop before the first pass was done.
+    """
+    state: Polished | None = None
+    for state in polish(objective, start, passes, tolerance, curvature, journal.resumed(name)):
+        journal.note(name, state.state)
+        loss = float(np.nanmin(state.evaluation.loss))
+        yield PolishReport(name, state.passes, passes, loss, journal.state)
+    if not objective.rows.stopping():
+        journal.close()
+    return state
+
+
+@dataclass(frozen=True)
+class _Round:
+    """One round of rounding: its number, the passes before it, and the width (0 rounds nothing)."""
+
+    number: int
+    used: int
+    width: float
+
+    def allowed(self, passes: int, rounds: int) -> int:
+        """Return how many of all `passes` this round may take: half of what is left, the last round all."""
+        left = passes - self.used
+        return left if self.number + 1 == rounds else left // 2
 
 
 def polish(
@@ -42,6 +81,7 @@ def polish(
     passes: int,
     tolerance: float,
     curvature: Curvature | None = None,
+    resume: State | None = None,
 ) -> Iterator[Polished]:
     """Descend from `parameters`, yielding the state after every pass; at most `passes` of them.
 
@@ -52,189 +92,82 @@ def polish(
         its loss where that is above 1.
     curvature
         An estimate of the Hessian, where there already is one.
+    resume
+        A state of the same descent, to go on from; the first thing yielded then is where that stood.
 
     Notes
     -----
     Losses with kinks are rounded first over 30 %, then 3 % and 0.3 % of the mean loss, which leaves at most
-    0.15 % between the rounded and the true objective.
+    0.15 % between the rounded and the true objective. When the job is asked to stop, nothing more is yielded.
     """
-    used = 0
-    evaluation = objective.evaluate(parameters)
-    if softened(objective.loss, 1.0) == objective.loss:
-        yield from _descend(objective, parameters, evaluation, passes, tolerance, 0.0, curvature)
-        return
-    for width in SMOOTHING:
-        scale = float(np.nanmedian(evaluation.loss)) or 1.0
-        allowed = (passes - used) if width == SMOOTHING[-1] else (passes - used) // 2
-        for state in _descend(objective, parameters, None, allowed, tolerance, width * scale, None):
-            yield replace(state, passes=used + state.passes)
-            parameters, evaluation = state.parameters, state.evaluation
-        used += state.passes
+    widths = SMOOTHING if softened(objective.loss, 1.0) != objective.loss else (0.0,)
+    evaluation: Evaluation | None = None
+    used, first = 0, 0
+    if resume is not None:
+        used, first = int(resume["used"]), int(resume["round"])
+    else:
+        evaluation = objective.evaluate(parameters)
+    for number in range(first, len(widths)):
+        if resume is not None and number == first:
+            current = _Round(number, used, float(resume["width"]))
+            descent = _descent(objective, len(parameters), tolerance, None)
+            descent.restore(resume)
+        else:
+            if objective.rows.stopping():
+                return
+            assert evaluation is not None
+            scale = float(np.nanmedian(evaluation.loss)) or 1.0
+            current = _Round(number, used, widths[number] * scale if widths[number] else 0.0)
+            descent = _begun(objective, parameters, evaluation, tolerance, current, curvature)
+        allowed = current.allowed(passes, len(widths))
+        for _ in _descend(objective, descent, allowed, current.width):
+            parameters, evaluation = descent.point.reshape(parameters.shape), descent.evaluation
+            yield _polished(descent, parameters, current)
+        used += descent.passes
 
 
-def _descend(
+def _descent(objective: Objective, rows: int, tolerance: float, curvature: Curvature | None) -> Descent:
+    return Descent(objective, (rows, len(objective.candidates), objective.outputs), tolerance, curvature)
+
+
+def _begun(
     objective: Objective,
     start: NDArray[np.float64],
-    evaluation: Evaluation | None,
-    passes: int,
+    evaluation: Evaluation,
     tolerance: float,
-    width: float,
+    current: _Round,
     curvature: Curvature | None,
-) -> Iterator[Polished]:
-    loss = softened(objective.loss, width) if width else objective.loss
-    shape = (len(start), len(objective.candidates), objective.outputs)
+) -> Descent:
+    """Return a descent at `start`, where `evaluation` is that of the loss without rounding."""
+    loss = objective.loss
+    if current.width:
+        loss, curvature = softened(loss, current.width), None
+        evaluation = objective.evaluate(start, loss)
     if curvature is None:
         curvature = estimate_curvature(objective, start[:, : objective.outputs], loss)
-    state = _State(objective, shape, tolerance, curvature)
-    current = evaluation or objective.evaluate(start, loss)
-    state.begin(start.reshape(shape), current)
-    yield Polished(state.point.reshape(start.shape), current, 1, state.done, curvature)
-    for done in range(1, passes):
-        if state.done.all() or objective.rows.stopping():
+    descent = _descent(objective, len(start), tolerance, curvature)
+    descent.begin(start.reshape(descent.shape), evaluation)
+    return descent
+
+
+def _descend(objective: Objective, descent: Descent, passes: int, width: float) -> Iterator[None]:
+    """Make up to `passes` passes, stopping for the caller after each, the first time before any."""
+    loss = softened(objective.loss, width) if width else objective.loss
+    while not objective.rows.stopping():
+        yield
+        if descent.passes >= passes or descent.done.all():
             return
-        trial = state.propose()
-        found = objective.evaluate(trial.reshape(start.shape), loss)
+        trial = descent.propose()
+        found = objective.evaluate(trial.reshape(len(trial), -1), loss)
         if objective.rows.stopping():
             return
-        accepted = state.judge(trial, found)
-        current = _merged(current, found, accepted, objective.outputs)
-        yield Polished(state.point.reshape(start.shape), current, done + 1, state.done, curvature)
+        descent.judge(trial, found)
 
 
-class _State:
-    """Where each model stands, its pairs, and the step it tries next. Arrays are (rows, models, outputs)."""
+def _polished(descent: Descent, parameters: NDArray[np.float64], current: _Round) -> Polished:
+    def state() -> State:
+        place = {"round": current.number, "used": current.used, "width": current.width}
+        return {**descent.state(), **{name: np.array(value) for name, value in place.items()}}
 
-    def __init__(
-        self, objective: Objective, shape: tuple[int, int, int], tolerance: float, curvature: Curvature | None
-    ) -> None:
-        self.curvature = curvature
-        self.wd = objective.candidates.wd
-        self.l1 = objective.candidates.l1[None, :, None]
-        self.has_l1 = bool(objective.candidates.l1.any())
-        self.shape = shape
-        self.tolerance = tolerance
-        self.noise = 1e-15 if objective.rows.dtype is np.float64 else 3e-7
-        wide = int(np.prod(shape)) > 1_000_000
-        self.kept = np.float32 if wide else np.float64  # the pairs of wide models are most of the memory
-        memory = MEMORY // 2 if wide else MEMORY
-        self.pairs: deque[tuple[Floats, Floats, NDArray[np.float64]]] = deque(maxlen=memory)
-        self.scale = np.ones(shape[1])
-        self.stalled = np.zeros(shape[1], np.int64)
-        self.steepness = np.full(shape[1], np.inf)  # the smallest so far of each model's largest slope
-
-    def begin(self, point: NDArray[np.float64], evaluation: Evaluation) -> None:
-        self.point = point.copy()
-        self.gradient = evaluation.gradient.reshape(self.shape)
-        self.value = evaluation.smooth + self._penalty(point)
-        slope = self._pseudo_gradient()
-        norm = np.sqrt(_dot(slope, slope))
-        self.length = np.ones(self.shape[1])
-        self.scale = np.ones(self.shape[1]) if self.curvature is not None else 1 / np.maximum(norm, 1.0)
-        self.direction = -self._newton(slope)
-        self.slope = slope
-        self.done = self._converged(slope)
-
-    def propose(self) -> NDArray[np.float64]:
-        """Return the next trial point of every model; those that are done stay."""
-        length = np.where(self.done, 0, self.length)[None, :, None]
-        trial = self.point + length * self.direction
-        if self.has_l1:
-            orthant = np.where(self.point != 0, np.sign(self.point), -np.sign(self.slope))
-            crossed = (np.sign(trial) != orthant) & (self.l1 > 0)
-            crossed[-1] = False
-            trial[crossed] = 0
-        return trial
-
-    def judge(self, trial: NDArray[np.float64], found: Evaluation) -> NDArray[np.bool_]:
-        """Accept or refuse each model's trial, and lay out the next direction."""
-        value = found.smooth + self._penalty(trial)
-        gradient = found.gradient.reshape(self.shape)
-        step = trial - self.point
-        slack = self.noise * np.abs(self.value)
-        with np.errstate(invalid="ignore"):
-            accepted = (value <= self.value + SUFFICIENT * _dot(self.slope, step) + slack) & ~self.done
-        gain = np.where(accepted, self.value - value, 0)
-        mask = accepted[None, :, None]
-        self._remember(np.where(mask, step, 0), np.where(mask, gradient - self.gradient, 0))
-        self.point = np.where(mask, trial, self.point)
-        self.gradient = np.where(mask, gradient, self.gradient)
-        self.value = np.where(accepted, value, self.value)
-        self.length = np.where(accepted, 1.0, self.length * SHORTEN)
-        self.slope = self._pseudo_gradient()
-        # at the end only the gradient can tell progress from rounding
-        steepness = np.abs(self.slope).max(axis=(0, 2))
-        progress = (gain > 4 * self.noise * np.abs(self.value)) | (steepness < 0.9 * self.steepness)
-        self.steepness = np.minimum(self.steepness, steepness)
-        self.stalled = np.where(accepted & progress, 0, self.stalled + (accepted & ~progress))
-        self.done |= self._converged(self.slope) | (self.stalled >= 5) | (self.length < 1e-6)
-        direction = self._direction()
-        self.direction = np.where(mask, direction, self.direction)
-        return np.asarray(accepted)
-
-    def _remember(self, step: NDArray[np.float64], change: NDArray[np.float64]) -> None:
-        product = _dot(step, change)
-        squares = _dot(change, change)
-        good = product > 1e-10 * squares
-        if self.curvature is not None:  # the same ratio, in the metric of the curvature
-            squares = _dot(change, self.curvature.solve(change, self.wd))
-        self.scale = np.where(good, product / np.where(squares > 0, squares, 1), self.scale)
-        inverse = np.where(good, 1 / np.where(good, product, 1), 0)
-        self.pairs.append((step.astype(self.kept), change.astype(self.kept), inverse))
-
-    def _direction(self) -> NDArray[np.float64]:
-        """Return minus the inverse Hessian's estimate times the gradient.
-
-        Source: Nocedal and Wright (2006), algorithm 7.4 (two loops); Andrew and Gao (2007) for L1.
-        """
-        vector = self.slope.copy()
-        factors = []
-        for step, change, inverse in reversed(self.pairs):
-            factor = inverse * _dot(step, vector)
-            vector -= factor[None, :, None] * change
-            factors.append(factor)
-        vector = self._newton(vector)
-        for (step, change, inverse), factor in zip(self.pairs, reversed(factors), strict=True):
-            vector += (factor - inverse * _dot(change, vector))[None, :, None] * step
-        if self.has_l1:
-            vector = np.where((self.l1 > 0) & (vector * self.slope <= 0), 0, vector)
-        uphill = _dot(vector, self.slope) <= 0
-        vector = np.where(uphill[None, :, None], self.slope * self.scale[None, :, None], vector)
-        return np.negative(vector)
-
-    def _newton(self, vector: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Apply the first guess of the inverse Hessian: the estimated curvature, or a multiple of the identity."""
-        if self.curvature is not None:
-            vector = self.curvature.solve(vector, self.wd)
-        return vector * self.scale[None, :, None]
-
-    def _pseudo_gradient(self) -> NDArray[np.float64]:
-        """Return the steepest one-sided derivative of the objective with its L1 part."""
-        if not self.has_l1:
-            return self.gradient
-        result = self.gradient.copy()
-        weights, gradient = self.point[:-1], self.gradient[:-1]
-        at_zero = np.sign(gradient) * np.maximum(np.abs(gradient) - self.l1, 0)
-        result[:-1] = np.where(weights != 0, gradient + self.l1 * np.sign(weights), at_zero)
-        return result
-
-    def _penalty(self, point: NDArray[np.float64]) -> NDArray[np.float64]:
-        return (
-            np.asarray((self.l1 * np.abs(point[:-1])).sum(axis=(0, 2))) if self.has_l1 else np.zeros(self.shape[1])
-        )
-
-    def _converged(self, slope: NDArray[np.float64]) -> NDArray[np.bool_]:
-        return np.asarray(np.abs(slope).max(axis=(0, 2)) <= self.tolerance * np.maximum(np.abs(self.value), 1e-3))
-
-
-def _dot(left: NDArray[Any], right: NDArray[Any]) -> NDArray[np.float64]:
-    return np.asarray(np.einsum("dmc,dmc->m", left, right, dtype=np.float64))
-
-
-def _merged(old: Evaluation, new: Evaluation, accepted: NDArray[np.bool_], outputs: int) -> Evaluation:
-    columns = np.repeat(accepted, outputs)
-    return Evaluation(
-        np.where(accepted, new.loss, old.loss),
-        np.where(accepted, new.held_out_loss, old.held_out_loss),
-        np.where(accepted, new.smooth, old.smooth),
-        np.where(columns, new.gradient, old.gradient),
-    )
+    passes = current.used + descent.passes
+    return Polished(parameters, descent.evaluation, passes, descent.done, descent.curvature, state)

@@ -11,13 +11,15 @@ from numpy.typing import NDArray
 
 from algorithms.linear_learner.candidates import Candidates
 from algorithms.linear_learner.hold_out import Judges
+from algorithms.linear_learner.journal import Journal
+from algorithms.linear_learner.judging import column_of, judge, linked, pick, sample_raw_scores
 from algorithms.linear_learner.losses import Floats
-from algorithms.linear_learner.objective import Objective, raw_scores
-from algorithms.linear_learner.polish import Polished, polish
-from algorithms.linear_learner.problem import Problem, evaluation_blocks
-from algorithms.linear_learner.reports import PolishReport, Report
+from algorithms.linear_learner.objective import Objective
+from algorithms.linear_learner.polish import Polished, polish_stage
+from algorithms.linear_learner.problem import Problem
+from algorithms.linear_learner.reports import Report
 from algorithms.linear_learner.robust import RefitStart, RobustFinish, is_wanted, try_robust
-from algorithms.linear_learner.scoring import ScoreSample, as_float32, choices, link, mean_losses
+from algorithms.linear_learner.scoring import ScoreSample
 
 # L2 strengths that are tried, relative to the best of the parallel models; and without any lead.
 AROUND = (0.15, 0.4, 1.0, 2.5)
@@ -25,14 +27,20 @@ WIDE = 20_000  # with more features the parallel models are these strengths, see
 WIDE_LADDER = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2)
 LADDER = tuple(10.0 ** (power / 2) for power in range(-12, 3))
 PATH_PASSES, REFIT_PASSES = 8, 20
+# In float64, so on small data, where passes cost next to nothing: so many times as many.
+PATH_PATIENCE, REFIT_PATIENCE = 4, 5
 TOLERANCE = {np.float32: 3e-4, np.float64: 1e-10}
 
 
 @dataclass(frozen=True, eq=False)
 class Refined:
-    """The outcome: parameters of one model, who was compared and how, and honest scores for the threshold."""
+    """The outcome: parameters of one model, who was compared and how, and honest scores for the threshold.
 
-    parameters: Floats
+    `judged` is False where the job was asked to stop before the strengths could be compared: then the
+    parameters are those of the lowest training loss so far.
+    """
+
+    parameters: NDArray[np.float64]
     candidates: Candidates
     winner: int
     train_losses: NDArray[np.float64]
@@ -41,13 +49,16 @@ class Refined:
     calibration: ScoreSample | None
     passes: int
     converged: bool
-    robust: RobustFinish | None
+    robust: RobustFinish | None = None
+    judged: bool = True
 
 
 def refine(
-    problem: Problem, judges: Judges, start: Floats, lead: Candidates, budget: int | None
+    problem: Problem, judges: Judges, start: Floats, lead: Candidates, journal: Journal
 ) -> Iterator[Report | Refined]:
     """Descend all strengths together from `start`, judge them, and refit the best on every record.
+
+    The last thing yielded is a `Refined`, unless the job was asked to stop before the first pass was done.
 
     Parameters
     ----------
@@ -55,8 +66,8 @@ def refine(
         Parameters (feature_dim + 1, outputs) of the best parallel model.
     lead
         Its hyperparameters (one model).
-    budget
-        Most passes over the training data; None for as many as it takes.
+    journal
+        Where each stage leaves its state, and finds it in a resumed job.
     """
     path = _path(problem, judges, lead)
     folds = np.array(judges.folds)
@@ -64,62 +75,84 @@ def refine(
     objective = _objective(problem, judges, columns, np.tile(folds, len(path)))
     begin = np.tile(start.astype(np.float64), (1, len(columns)))
     alone = len(path) == 1 and judges.folds == (-1,)
-    limit = REFIT_PASSES * 5 if alone else PATH_PASSES * (4 if objective.rows.dtype is np.float64 else 1)
-    if budget is not None:
-        limit = min(limit, budget if alone or judges.folds == (-1,) else max(1, budget // 2))
-    state: Polished | None = None
-    for state in polish(objective, begin, limit, TOLERANCE[objective.rows.dtype]):
-        best = float(np.nanmin(state.evaluation.loss))
-        yield PolishReport("path", state.passes, limit, best)
-    assert state is not None
-    losses, criteria, raw = _judge(problem, judges, objective, state, len(path))
-    winner = _pick(problem, losses, criteria, raw)
-    per_model = len(folds) * objective.outputs
-    parameters = state.parameters[:, winner * per_model : winner * per_model + objective.outputs]
-    passes, converged = state.passes, bool(state.converged[winner * len(folds)])
-    left = None if budget is None else budget - passes
-    everything = _objective(problem, judges, _for_all(problem, path.take([winner]), judges), np.array([-1]))
-    if not problem.rows.stopping() and (left is None or left > 0) and not alone:
-        refit_limit = REFIT_PASSES * (5 if objective.rows.dtype is np.float64 else 1)
-        refit_limit = refit_limit if left is None else min(refit_limit, left)
-        tolerance = TOLERANCE[objective.rows.dtype]
-        for step in polish(everything, parameters, refit_limit, tolerance, state.curvature):
-            yield PolishReport("refit", step.passes, refit_limit, float(step.evaluation.loss[0]))
-            parameters, converged, refit_passes = step.parameters, bool(step.converged[0]), step.passes
-        passes += refit_passes
-    calibration = None if raw is None else _column(raw, winner)
-    robust: RobustFinish | None = None
-    if calibration is not None and budget is None and is_wanted(problem.settings) and not problem.rows.stopping():
-        own = np.arange(winner * len(folds), (winner + 1) * len(folds))
-        steps = try_robust(
-            _objective(problem, judges, objective.candidates.take(own), objective.left_out[own]),
-            replace(state, parameters=state.parameters[:, own]),
-            calibration,
-            partial(_raw_scores, problem, judges),
-            problem.settings,
-            RefitStart(everything, parameters),
-        )
-        for report in steps:
-            if isinstance(report, RobustFinish):
-                robust = report
-            else:
-                yield report
-        assert robust is not None
-        passes += robust.passes
-        if robust.won:
-            parameters, calibration = robust.parameters, robust.sample
-    yield Refined(
-        parameters,
+    most = REFIT_PASSES * REFIT_PATIENCE if alone else PATH_PASSES * _patience(problem, PATH_PATIENCE)
+    tolerance = TOLERANCE[problem.rows.dtype]
+    most = problem.settings.passes(most)
+    state = yield from polish_stage("path", objective, begin, most, tolerance, None, journal)
+    if state is None:
+        return
+    found = judge(problem, judges, objective, state, len(path)) if not problem.rows.stopping() else None
+    if found is None or problem.rows.stopping():
+        yield _unjudged(path, state, len(folds), objective.outputs)
+        return
+    losses, criteria, raw = found
+    winner = pick(problem, losses, criteria, raw)
+    own = np.arange(winner * len(folds), (winner + 1) * len(folds))
+    columns_of_winner = slice(own[0] * objective.outputs, (own[-1] + 1) * objective.outputs)
+    refined = Refined(
+        state.parameters[:, own[0] * objective.outputs : (own[0] + 1) * objective.outputs],
         path,
         winner,
-        state.evaluation.loss.reshape(len(path), -1).mean(axis=1),
+        _mean_of_folds(state, len(path)),
         losses,
         criteria,
-        None if calibration is None else _linked(calibration, problem.settings.resolved_loss),
-        passes,
-        converged,
-        robust,
+        None if raw is None else linked(column_of(raw, winner), problem.settings.resolved_loss),
+        state.passes,
+        bool(state.converged[own[0]]),
     )
+    everything = _objective(problem, judges, _for_all(problem, path.take([winner]), judges), np.array([-1]))
+    if not alone:
+        most = problem.settings.passes(REFIT_PASSES * _patience(problem, REFIT_PATIENCE))
+        steps = polish_stage("refit", everything, refined.parameters, most, tolerance, state.curvature, journal)
+        refit = yield from steps
+        if refit is not None:
+            refined = replace(
+                refined,
+                parameters=refit.parameters,
+                converged=bool(refit.converged[0]),
+                passes=state.passes + refit.passes,
+            )
+    if raw is not None and is_wanted(problem.settings, raw) and not problem.rows.stopping():
+        robust_steps = try_robust(
+            _objective(problem, judges, objective.candidates.take(own), objective.left_out[own]),
+            replace(state, parameters=state.parameters[:, columns_of_winner]),
+            column_of(raw, winner),
+            partial(sample_raw_scores, problem, judges),
+            problem.settings,
+            RefitStart(everything, refined.parameters),
+            journal,
+        )
+        for step in robust_steps:
+            if isinstance(step, RobustFinish):
+                refined = _with_robust(refined, step, problem.settings.resolved_loss)
+            else:
+                yield step
+    yield refined
+
+
+def _patience(problem: Problem, factor: int) -> int:
+    return factor if problem.rows.dtype is np.float64 else 1
+
+
+def _mean_of_folds(state: Polished, count: int) -> NDArray[np.float64]:
+    return np.asarray(state.evaluation.loss.reshape(count, -1).mean(axis=1))
+
+
+def _unjudged(path: Candidates, state: Polished, folds: int, outputs: int) -> Refined:
+    losses = _mean_of_folds(state, len(path))
+    winner = int(np.argmin(np.where(np.isfinite(losses), losses, np.inf)))
+    first = winner * folds * outputs
+    nothing = np.full(len(path), np.nan)
+    parameters = state.parameters[:, first : first + outputs]
+    return Refined(parameters, path, winner, losses, nothing, nothing, None, state.passes, False, judged=False)
+
+
+def _with_robust(refined: Refined, robust: RobustFinish, loss: str) -> Refined:
+    passes = refined.passes + robust.passes
+    if not robust.won:
+        return replace(refined, robust=robust, passes=passes)
+    calibration = linked(robust.sample, loss)
+    return replace(refined, robust=robust, passes=passes, parameters=robust.parameters, calibration=calibration)
 
 
 def _for_all(problem: Problem, winner: Candidates, judges: Judges) -> Candidates:
@@ -158,85 +191,3 @@ def _path(problem: Problem, judges: Judges, lead: Candidates) -> Candidates:
         wd=np.tile(strengths, len(weights)),
         positive_example_weight=np.repeat(weights, len(strengths)),
     )
-
-
-def _judge(
-    problem: Problem, judges: Judges, objective: Objective, state: Polished, count: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64], ScoreSample | None]:
-    """Return each strength's loss and criterion on the judging records, and the raw scores behind them."""
-    settings = problem.settings
-    nothing = np.full(count, np.nan)
-    if judges.name.startswith("train"):
-        return state.evaluation.loss, nothing, None
-    if judges.folds == (-1,):
-        assert judges.records is not None
-        raw = problem.raw_parameters(state.parameters)
-        blocks = evaluation_blocks(judges.records)
-        losses = mean_losses(blocks, problem.raw_loss, raw, objective.candidates, objective.outputs)
-    else:
-        losses = np.nanmean(state.evaluation.held_out_loss.reshape(count, -1), axis=1)
-    if not settings.is_binary:
-        return losses, nothing, None
-    sample = _raw_scores(problem, judges, objective, state.parameters, count)
-    linked = _linked(sample, settings.resolved_loss)
-    return losses, np.array([choice.value for choice in choices(linked, settings)]), sample
-
-
-def _raw_scores(
-    problem: Problem, judges: Judges, objective: Objective, parameters: NDArray[np.float64], count: int
-) -> ScoreSample:
-    """Score every judging record by the models that did not see it; raw scores of `count` models."""
-    sample = ScoreSample(16_000_000 // (count + 2))
-    if judges.folds == (-1,):
-        assert judges.records is not None
-        raw_units = problem.raw_parameters(parameters)
-        for block in evaluation_blocks(judges.records):
-            scores = as_float32(raw_scores(block, raw_units, 1))
-            sample.update(scores, block.labels[:, 0], block.sample_weights)
-        return sample
-    for block, raw in objective.scores(parameters):
-        assert block.folds is not None
-        for position, fold in enumerate(judges.folds):
-            inside = block.folds == fold
-            if inside.any():
-                weights = None if block.sample_weights is None else block.sample_weights[inside]
-                scores = as_float32(raw[inside][:, position :: len(judges.folds)])
-                sample.update(scores, block.labels[inside, 0], weights)
-    return sample
-
-
-def _linked(sample: ScoreSample, loss: str) -> ScoreSample:
-    raw, labels, weights = sample.arrays()
-    result = ScoreSample(len(labels))
-    result.update(as_float32(link(raw, loss)), labels, weights)
-    return result
-
-
-def _pick(
-    problem: Problem,
-    losses: NDArray[np.float64],
-    criteria: NDArray[np.float64],
-    sample: ScoreSample | None,
-) -> int:
-    """Return the model with the lowest loss among those whose criterion is as good as the best one's.
-
-    Chosen: within half a standard error of the best count of errors the criterion cannot tell models apart;
-    the loss can. Losses under different weights of the positives do not compare, so there the criterion
-    alone decides.
-    """
-    finite = np.where(np.isfinite(losses), losses, np.inf)
-    if sample is None or problem.settings.binary_classifier_model_selection_criteria == "loss_function":
-        return int(np.argmin(finite))
-    if len(np.unique(problem.candidates.positive_example_weight)) > 1:
-        return int(np.argmax(np.where(np.isfinite(losses), criteria, -np.inf)))
-    count = len(sample.arrays()[1])
-    best = float(np.max(criteria[np.isfinite(finite)]))
-    margin = 0.5 * np.sqrt(max((1 - best) * count, 1.0)) / count
-    return int(np.argmin(np.where(criteria >= best - margin, finite, np.inf)))
-
-
-def _column(sample: ScoreSample, model: int) -> ScoreSample:
-    scores, labels, weights = sample.arrays()
-    single = ScoreSample(len(labels))
-    single.update(scores[:, [model]], labels, weights)
-    return single

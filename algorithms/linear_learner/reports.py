@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -69,14 +69,18 @@ class EpochReport:
     state: State
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PolishReport:
-    """One full pass of the second-order finish."""
+    """One full pass of the finish.
+
+    `state` returns what a resumed job needs, as it is when called; it may be large, so it is only made on demand.
+    """
 
     stage: str
     passes: int
     limit: int
     loss: float
+    state: Callable[[], State]
 
 
 @dataclass(frozen=True)

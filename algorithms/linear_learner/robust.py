@@ -15,10 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from algorithms.linear_learner.candidates import Candidates
+from algorithms.linear_learner.journal import Journal
 from algorithms.linear_learner.losses import Floats, Logistic
 from algorithms.linear_learner.objective import Objective
-from algorithms.linear_learner.polish import Polished, polish
-from algorithms.linear_learner.reports import PolishReport, Report
+from algorithms.linear_learner.polish import Polished, polish_stage
+from algorithms.linear_learner.reports import Report
 from algorithms.linear_learner.scoring import ScoreSample, link
 from algorithms.linear_learner.selection import choose_threshold, threshold_curve
 from algorithms.linear_learner.settings import Settings
@@ -81,11 +82,11 @@ class RobustFinish:
     passes: int
 
 
-def is_wanted(settings: Settings) -> bool:
-    """Whether labels, not probabilities, are what the user asked to be right, and the loss is left to us."""
+def is_wanted(settings: Settings, judged: ScoreSample) -> bool:
+    """Whether labels are to be right, not probabilities, the loss is left to us, and enough records can judge."""
     criterion = settings.binary_classifier_model_selection_criteria
     free = settings.is_binary and not settings.is_set("loss")
-    return free and criterion in ("accuracy", "f_beta")
+    return free and criterion in ("accuracy", "f_beta") and len(judged) >= FEWEST_JUDGES
 
 
 def fit_calibration(
@@ -122,8 +123,11 @@ def try_robust(
     sampled: SampleScores,
     settings: Settings,
     refit: RefitStart,
+    journal: Journal,
 ) -> Iterator[Report | RobustFinish]:
     """Descend from the logistic winner's columns, compare on the left-out records, and refit the better one.
+
+    The last thing yielded is the outcome; there is none where the job was asked to stop.
 
     Parameters
     ----------
@@ -135,6 +139,8 @@ def try_robust(
         Takes such scores of other columns.
     refit
         Objective over all records, and the winner's refitted parameters.
+    journal
+        Where the descents leave their states, and find them in a resumed job.
     """
     columns = len(objective.candidates)
     scales = (1.0,) if settings.is_set("wd") else STRENGTHS
@@ -149,25 +155,31 @@ def try_robust(
         left_out=objective.left_out[repeated],
     )
     begin = state.parameters[:, repeated]
-    end = state
-    for end in polish(robust, begin, PASSES, TOLERANCE, state.curvature):
-        yield PolishReport("robust", end.passes, PASSES, float(np.nanmin(end.evaluation.loss)))
-    raw, labels, weights = sampled(robust, end.parameters, len(scales)).arrays()
+    most = settings.passes(PASSES)
+    end = yield from polish_stage("robust", robust, begin, most, TOLERANCE, state.curvature, journal)
+    if end is None or objective.rows.stopping():
+        return
+    sample = sampled(robust, end.parameters, len(scales))
+    if objective.rows.stopping():
+        return  # the pass was perhaps cut short
+    raw, labels, weights = sample.arrays()
     positive = float(candidates.positive_example_weight[0])
     judged = [_judge(column, labels, weights, positive, settings) for column in raw.T.astype(np.float64)]
     plain = _judge(logistic.arrays()[0][:, 0].astype(np.float64), labels, weights, positive, settings)
     criteria = np.array([found.criterion for found in judged])
     best = int(np.argmax(criteria))
-    won = bool(criteria[best] > plain.criterion) and len(labels) >= FEWEST_JUDGES
+    won = bool(criteria[best] > plain.criterion)
     calibration = judged[best].calibration
     parameters, passes = refit.parameters, end.passes
-    if won and not objective.rows.stopping():
+    if won:
         seen = float(refit.objective.candidates.wd[0])
         strength = refit.objective.candidates.with_values(wd=np.array([seen * scales[best]]))
         full = replace(refit.objective, loss=GeneralisedCrossEntropy(), candidates=strength)
-        final = end
-        for final in polish(full, refit.parameters, REFIT_PASSES, TOLERANCE, state.curvature):
-            yield PolishReport("robust refit", final.passes, REFIT_PASSES, float(final.evaluation.loss[0]))
+        most = settings.passes(REFIT_PASSES)
+        steps = polish_stage("robust refit", full, refit.parameters, most, TOLERANCE, state.curvature, journal)
+        final = yield from steps
+        if final is None or objective.rows.stopping():
+            return
         parameters, passes = final.parameters * calibration.slope, passes + final.passes
         parameters[-1] += calibration.intercept
     single = ScoreSample(len(labels))

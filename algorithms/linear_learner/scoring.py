@@ -50,6 +50,9 @@ class ScoreSample:
         self._stride, self._position, self._count = 1, 0, 0
         self._parts: list[tuple[Floats, Floats, Floats]] = []
 
+    def __len__(self) -> int:
+        return self._count
+
     def update(self, scores: Floats, labels: Floats, weights: Floats | None) -> None:
         """Add a block: scores (n, m), labels (n,), weights (n,) or None."""
         first = -self._position % self._stride

@@ -49,6 +49,7 @@ LOSSES: dict[str, tuple[str, ...]] = {
 Criterion: TypeAlias = Literal[
     "accuracy", "f_beta", "precision_at_target_recall", "recall_at_target_precision", "loss_function"
 ]
+DEFAULT_EPOCHS = 15
 CRITERIA = ("accuracy", "f_beta", "precision_at_target_recall", "recall_at_target_precision", "loss_function")
 
 
@@ -62,7 +63,11 @@ class Settings:
     num_classes: int = declare(integer(1, 1_000_000), 1, doc="Classes of a multiclass_classifier, at least 3.")
     feature_dim: int | Auto = declare(auto_or(POSITIVE_INTEGER), AUTO, doc="Features of a record.")
     mini_batch_size: int = declare(POSITIVE_INTEGER, 1000, doc="Records of one parameter update.")
-    epochs: int = declare(POSITIVE_INTEGER, 15, doc="Most passes over the training data.")
+    epochs: int = declare(
+        POSITIVE_INTEGER,
+        DEFAULT_EPOCHS,
+        doc="Most mini-batch epochs; fewer than 15 shorten the finish of `best` too.",
+    )
     use_bias: bool = declare(FLAG, True, doc="Whether to fit an intercept.")
     binary_classifier_model_selection_criteria: Criterion = declare(
         one_of(*CRITERIA, aliases={"f1": "f_beta", "cross_entropy_loss": "loss_function"}),
@@ -187,6 +192,10 @@ class Settings:
     def is_binary(self) -> bool:
         """Whether labels are 0 and 1."""
         return self.predictor_type == "binary_classifier"
+
+    def passes(self, most: int) -> int:
+        """Full passes that a stage of the finish may make: `most`, in proportion fewer for fewer `epochs`."""
+        return max(1, -(-most * min(self.epochs, DEFAULT_EPOCHS) // DEFAULT_EPOCHS))
 
     @property
     def as_aws(self) -> bool:

@@ -79,7 +79,9 @@ def train_as_aws(problem: Problem, resume: State | None) -> Iterator[Report | Fi
         if run.stopper.stop:
             break
         losses, records = ensemble.run_epoch(rows.minibatches_in_order(settings.mini_batch_size))
-        if rows.stopping() and (run.recent or records == 0):
+        if rows.stopping() and not run.recent and records == 0:
+            return  # nothing has been trained
+        if rows.stopping() and run.recent:
             reason = "the job was asked to stop"
             break
         yield _report(run, ensemble, epoch, losses, records)

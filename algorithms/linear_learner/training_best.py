@@ -5,7 +5,7 @@ docs/linear_learner.md explains it on one page.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,9 +14,10 @@ from algorithms.linear_learner.early_stopping import EarlyStopping
 from algorithms.linear_learner.finish import Finished
 from algorithms.linear_learner.history import History, parallel_records, polished, with_outcome
 from algorithms.linear_learner.hold_out import Judges, choose_judges
+from algorithms.linear_learner.journal import Journal
 from algorithms.linear_learner.problem import Problem, evaluation_blocks
 from algorithms.linear_learner.refinement import WIDE, Refined, refine
-from algorithms.linear_learner.reports import EpochReport, Notice, Report, State
+from algorithms.linear_learner.reports import EpochReport, Notice, PolishReport, Report, State
 from algorithms.linear_learner.scoring import binary_sample, choices, mean_losses
 from algorithms.linear_learner.settings import Settings
 from algorithms.linear_learner.stochastic import Ensemble, make_ensemble
@@ -35,11 +36,12 @@ FIRST_ORDER = (
 )
 # Parallel epochs before the second-order finish: 32 models, 16, 8, 4.
 LEADING_EPOCHS = 4
+STOPPED = "the job was asked to stop"
 
 
 def may_polish(settings: Settings) -> bool:
-    """Whether the job may end with second-order steps: the user asked for no particular optimizer."""
-    return not any(settings.is_set(name) for name in FIRST_ORDER)
+    """Whether the job may end with second-order steps: no optimizer was asked for, and not a single epoch."""
+    return settings.epochs > 1 and not any(settings.is_set(name) for name in FIRST_ORDER)
 
 
 def _epoch_limit(settings: Settings) -> int:
@@ -54,7 +56,7 @@ def train_best(problem: Problem, resume: State | None) -> Iterator[Report | Fini
     judges = choose_judges(problem, folds_allowed=polishing and not wide)
     yield Notice(f"Models are compared on {judges.name}.")
     if wide:
-        yield from _second_order_alone(problem, judges)
+        yield from _second_order_alone(problem, judges, resume or {})
         return
     history = History(len(problem.candidates))
     stopper = EarlyStopping(settings.early_stopping_patience, settings.early_stopping_tolerance)
@@ -62,6 +64,7 @@ def train_best(problem: Problem, resume: State | None) -> Iterator[Report | Fini
         settings, problem.candidates, problem.loss, problem.survey.feature_dim, problem.rows.dtype
     )
     first = 0
+    state: State = resume or {}
     if resume is not None:
         ensemble.restore(resume, problem.candidates)
         history.restore(resume)
@@ -77,10 +80,14 @@ def train_best(problem: Problem, resume: State | None) -> Iterator[Report | Fini
             judges.rows.minibatches(settings.mini_batch_size, epoch, judges.left_out)
         )
         if problem.rows.stopping():
-            reason = "the job was asked to stop"
+            reason = STOPPED
             if history.best_parameters is not None:
                 break
-        yield _report(problem, judges, ensemble, history, stopper, epoch, losses, records)
+            if records == 0:
+                return
+        report = _report(problem, judges, ensemble, history, stopper, epoch, losses, records)
+        state = report.state
+        yield report
         if history.best_parameters is None:
             reason = "every model diverged"
             break
@@ -90,10 +97,10 @@ def train_best(problem: Problem, resume: State | None) -> Iterator[Report | Fini
                 f"{stopper.tolerance:g} (early_stopping_patience={stopper.patience})"
             )
             break
-    yield from _end(problem, judges, history, ensemble, polishing, reason)
+    yield from _end(problem, judges, history, ensemble, Journal(state, resume or {}), reason)
 
 
-def _second_order_alone(problem: Problem, judges: Judges) -> Iterator[Report | Finished]:
+def _second_order_alone(problem: Problem, judges: Judges, resume: State) -> Iterator[Report | Finished]:
     """Train wide models by full passes from zero: an update per mini-batch would touch every weight.
 
     Chosen: the parallel models are then as many L2 strengths; all of them descend in the same passes.
@@ -106,10 +113,10 @@ def _second_order_alone(problem: Problem, judges: Judges) -> Iterator[Report | F
     shape = (problem.survey.feature_dim + 1, settings.num_outputs)
     start = np.zeros(shape)
     start[-1] = settings.init_bias if settings.use_bias else 0
-    budget = settings.epochs if settings.is_set("epochs") else None
-    for step in refine(problem, judges, start, problem.candidates.take([0]), budget):
+    for step in refine(problem, judges, start, problem.candidates.take([0]), Journal({}, resume)):
         if isinstance(step, Refined):
-            yield polished(problem, judges, [], step, "the features are many", 0)
+            reason = STOPPED if problem.rows.stopping() else "the features are many"
+            yield polished(problem, judges, [], step, reason, 0)
         else:
             yield step
 
@@ -184,12 +191,7 @@ def _drop(ensemble: Ensemble, ranks: NDArray[np.float64], epoch: int, polishing:
 
 
 def _end(
-    problem: Problem,
-    judges: Judges,
-    history: History,
-    ensemble: Ensemble,
-    polishing: bool,
-    reason: str,
+    problem: Problem, judges: Judges, history: History, ensemble: Ensemble, journal: Journal, reason: str
 ) -> Iterator[Report | Finished]:
     records = parallel_records(problem, history)
     diverged = sum(record.outcome == "diverged" for record in records)
@@ -200,37 +202,47 @@ def _end(
     parameters = history.best_parameters
     if parameters is None:
         parameters = np.full((problem.survey.feature_dim + 1, ensemble.outputs), np.nan)
-    budget = problem.settings.epochs - epochs if problem.settings.is_set("epochs") else None
-    lead = problem.candidates.take([winner])
-    can_polish = polishing and not problem.rows.stopping() and np.isfinite(parameters).all()
-    if can_polish and (budget is None or budget > 0):
-        for step in refine(problem, judges, parameters, lead, budget):
-            if isinstance(step, Refined):
-                yield polished(problem, judges, records, step, reason, epochs)
+    trained = bool(np.isfinite(parameters).all())
+    if trained and may_polish(problem.settings) and not problem.rows.stopping():
+        for step in refine(problem, judges, parameters, problem.candidates.take([winner]), journal):
+            if not isinstance(step, Refined):
+                yield step
+            elif step.judged:
+                ending = STOPPED if problem.rows.stopping() else reason
+                yield polished(problem, judges, records, step, ending, epochs)
                 return
-            if problem.rows.stopping():
-                reason = "the job was asked to stop"
-                break
-            yield step
-    if judges.left_out is not None and not problem.rows.stopping() and np.isfinite(parameters).all():
-        parameters = _train_alone(problem, winner, history.best_epoch + 1)
-        yield Notice(f"Model {winner} was trained again on all records for {history.best_epoch + 1} epochs.")
+    if judges.left_out is not None and trained and not problem.rows.stopping():
+        alone = yield from _train_alone(problem, winner, history.best_epoch + 1, journal)
+        if alone is not None:
+            parameters = alone
+            yield Notice(f"Model {winner} was trained again on all records for {history.best_epoch + 1} epochs.")
+    if problem.rows.stopping():
+        reason = STOPPED
     chosen = with_outcome(records[winner], "chosen")
     records[winner] = chosen
     yield Finished(parameters, tuple(records), chosen, judges.name, None, reason, epochs)
 
 
-def _train_alone(problem: Problem, winner: int, epochs: int) -> NDArray[np.float64]:
-    """Train one model on every record, hold-out included, as it was trained among the others."""
-    settings = problem.settings
+def _train_alone(
+    problem: Problem, winner: int, epochs: int, journal: Journal
+) -> Generator[Report, None, NDArray[np.float64] | None]:
+    """Train one model on every record, hold-out included, as it was trained among the others.
+
+    Returns its parameters, or None where the job was asked to stop.
+    """
+    settings, stage = problem.settings, "alone"
+    candidates = problem.candidates.take([winner])
     single = make_ensemble(
-        settings,
-        problem.candidates.take([winner]),
-        problem.loss,
-        problem.survey.feature_dim,
-        problem.rows.dtype,
-        np.array([winner]),
+        settings, candidates, problem.loss, problem.survey.feature_dim, problem.rows.dtype, np.array([winner])
     )
-    for epoch in range(epochs):
-        single.run_epoch(problem.rows.minibatches(settings.mini_batch_size, epoch))
+    first, resume = 0, journal.resumed(stage)
+    if resume is not None:
+        single.restore({**resume, "alive": np.array([0])}, candidates)
+        first = int(resume["epochs"])
+    for epoch in range(first, epochs):
+        losses, _ = single.run_epoch(problem.rows.minibatches(settings.mini_batch_size, epoch))
+        if problem.rows.stopping():
+            return None
+        journal.note(stage, lambda done=epoch + 1: {**single.state(), "epochs": np.array(done)})  # type: ignore[misc]
+        yield PolishReport(stage, epoch + 1, epochs, float(losses[0]), journal.state)
     return single.parameters.astype(np.float64)

@@ -1,8 +1,7 @@
-"""Linear Learner as a job: its log as machines scrape it, its reports, checkpoints and stops."""
+"""Linear Learner as a job: its log as machines scrape it, its metrics, its readable files."""
 
 import csv
 import io
-import itertools
 import json
 import re
 from pathlib import Path
@@ -15,7 +14,7 @@ from algorithms.batch import Batch, HeldBatches
 from container import linear_learner_job as job
 from container.job import JobContext
 from container.metric_lines import JobLog
-from container.stopping import StoppedBeforeModel
+from tests.container.linear_learner_runs import TASKS, KeptStates, data, run
 
 # Source: DescribeTrainingJob of a linear-learner job, 2020. {} is train, validation or test.
 EVERY_CHANNEL = {
@@ -45,45 +44,6 @@ OF_TASK = {
         r"macro_f_\S+ <score>=(\S+)",
     ],
 }
-TASKS = {
-    "regressor": {"predictor_type": "regressor"},
-    "binary_classifier": {"predictor_type": "binary_classifier"},
-    "multiclass_classifier": {"predictor_type": "multiclass_classifier", "num_classes": "3"},
-}
-
-
-class KeptStates:
-    """Checkpoints in memory, every one of them."""
-
-    def __init__(self, first=None):
-        self.first, self.states = first, []
-
-    def load(self):
-        return self.first
-
-    def save(self, state):
-        self.states.append({name: np.array(value) for name, value in state.items()})
-
-
-def data(task, n=1500, seed=1, names=None):
-    rng = np.random.default_rng(seed)
-    X = rng.normal(size=(n, 4)).astype(np.float32)
-    score = X[:, 0] - X[:, 1] + 0.5 * rng.normal(size=n).astype(np.float32)
-    if task == "binary_classifier":
-        score = (score > 0).astype(np.float32)
-    elif task == "multiclass_classifier":
-        score = np.digitize(score, [-0.5, 0.5]).astype(np.float32)
-    return Batch(X, score, None, names)
-
-
-def run(task, channels=("train", "validation", "test"), checkpoints=None, stopping=lambda: False, **more):
-    stream = io.StringIO()
-    batches = {name: HeldBatches([data(task, seed=i)]) for i, name in enumerate(channels)}
-    settings = job.read_settings({**TASKS[task], "mini_batch_size": "100", **more})
-    ticks = itertools.count()
-    log = JobLog(stream, algorithm="Linear Learner", clock=lambda: 1e6 + next(ticks) / 8)
-    outcome = job.run(settings, JobContext(batches, log, checkpoints or KeptStates(), stopping))
-    return outcome, stream.getvalue(), batches
 
 
 @pytest.mark.parametrize("compatibility", ["best", "aws"])
@@ -186,35 +146,6 @@ def test_regression_metrics_are_in_the_labels_units():
     found = json.loads(outcome.reports["report.json"])["metrics"]
     assert found["validation:mse_objective"] == pytest.approx((error**2).mean(), rel=1e-6)
     assert found["validation:absolute_loss"] == pytest.approx(np.abs(error).mean(), rel=1e-6)
-
-
-@pytest.mark.parametrize("compatibility", ["best", "aws"])
-@pytest.mark.parametrize("task", TASKS)
-def test_a_resumed_job_makes_the_model_of_an_uninterrupted_one(task, compatibility):
-    kept = KeptStates()
-    whole, _, _ = run(task, checkpoints=kept, compatibility=compatibility)
-    assert len(kept.states) >= 2
-    for state in (kept.states[0], kept.states[-1]):
-        resumed, log, _ = run(task, checkpoints=KeptStates(state), compatibility=compatibility)
-        assert "Resumed from the checkpoint of epoch" in log
-        assert resumed.model.weights.tobytes() == whole.model.weights.tobytes()
-        assert resumed.model.threshold == whole.model.threshold
-
-
-@pytest.mark.parametrize("after", [3, 30, 300, 1000])
-@pytest.mark.parametrize("compatibility", ["best", "aws"])
-def test_a_stop_at_any_moment_leaves_a_model_or_says_that_there_is_none(after, compatibility):
-    asked = iter(range(10**9))
-    try:
-        outcome, log, _ = run(
-            "binary_classifier", stopping=lambda: next(asked) >= after, compatibility=compatibility
-        )
-    except StoppedBeforeModel:
-        assert after == 3
-        return
-    assert np.isfinite(outcome.model.weights).all()
-    assert "Best model found for hyperparameters" in log
-    json.loads(outcome.reports["report.json"])
 
 
 def test_the_readable_files():

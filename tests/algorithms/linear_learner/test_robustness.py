@@ -6,6 +6,7 @@ from scipy.sparse import csr_array, random_array
 
 from algorithms.batch import Batch
 from algorithms.errors import DataError, UserError
+from algorithms.linear_learner.reports import PolishReport
 from algorithms.linear_learner.settings import read_settings
 from tests.algorithms.linear_learner import training_runs as runs
 
@@ -183,7 +184,30 @@ def test_balanced_classes_raise_the_recall_of_rare_ones(rng):
     assert (balanced[rare] == 2).mean() > (plain[rare] == 2).mean() + 0.1
 
 
-def test_user_set_passes_are_not_exceeded(rng):
+@pytest.mark.parametrize("task", [BINARY, {"predictor_type": "regressor"}])
+def test_naming_the_default_number_of_epochs_changes_nothing(rng, task):
+    X = rng.normal(size=(6000, 3))
+    y = (X[:, 0] + 0.5 * rng.normal(size=6000) > 0) * 1.0
+    named, unnamed = runs.run(X, y, **task, epochs="15"), runs.run(X, y, **task)
+    assert named.weights.tobytes() == unnamed.weights.tobytes()
+    assert named.model.threshold == unnamed.model.threshold
+
+
+def test_fewer_epochs_shorten_every_stage(rng):
+    X = rng.normal(size=(6000, 3)).astype(np.float32)
+    y = (np.abs(X[:, 0] + rng.normal(size=6000)) > 0.8) * 1.0
+    limits = {}
+    for epochs in ("3", "15", "100"):
+        reports = list(runs.train(read_settings({**BINARY, "epochs": epochs}), {"train": runs.held(X, y)}))
+        limits[epochs] = {r.stage: r.limit for r in reports if isinstance(r, PolishReport)}
+        assert all(r.passes <= r.limit for r in reports if isinstance(r, PolishReport))
+        assert len(runs.epochs(reports)) == min(int(epochs), 4)
+    assert limits["100"] == limits["15"]
+    assert limits["3"]["path"] < limits["15"]["path"] / 4
+    assert limits["3"]["refit"] == limits["15"]["refit"] / 5
+
+
+def test_a_single_epoch_is_a_single_epoch(rng):
     X = rng.normal(size=(6000, 3))
     y = (X[:, 0] > 0) * 1.0
     _, trained, epochs = told(X, y, **BINARY, epochs="1")

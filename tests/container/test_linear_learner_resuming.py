@@ -1,0 +1,95 @@
+"""Linear Learner jobs that are interrupted: what a stop leaves, and that resumed jobs end like whole ones."""
+
+import json
+
+import numpy as np
+import pytest
+
+from container.stopping import StoppedBeforeModel
+from tests.container.linear_learner_runs import TASKS, KeptStates, run
+
+EVERY_PASS = 30.0  # seconds on the job's clock at each look: every pass of the finish is due for a checkpoint
+
+
+def ends_like(resumed, whole) -> bool:
+    return (
+        resumed.model.weights.tobytes() == whole.model.weights.tobytes()
+        and resumed.model.bias.tobytes() == whole.model.bias.tobytes()
+        and resumed.model.threshold == whole.model.threshold
+    )
+
+
+@pytest.mark.parametrize("compatibility", ["best", "aws"])
+@pytest.mark.parametrize("task", TASKS)
+def test_a_resumed_job_makes_the_model_of_an_uninterrupted_one(task, compatibility):
+    kept = KeptStates()
+    whole, _, _ = run(task, checkpoints=kept, compatibility=compatibility)
+    assert len(kept.states) >= 2
+    for state in (kept.states[0], kept.states[-1]):
+        resumed, log, _ = run(task, checkpoints=KeptStates(state), compatibility=compatibility)
+        assert "Resumed from the checkpoint of epoch" in log
+        assert ends_like(resumed, whole)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_job_resumed_in_its_finish_goes_on_there(task):
+    kept = KeptStates()
+    whole, _, _ = run(task, channels=("train",), checkpoints=kept, tick=EVERY_PASS)
+    of_finish = [state for state in kept.states if any(name.startswith("finish.") for name in state)]
+    assert len(of_finish) > 5
+    for position in range(0, len(of_finish), max(1, len(of_finish) // 4)):
+        later = KeptStates(of_finish[position])
+        resumed, log, _ = run(task, channels=("train",), checkpoints=later, tick=EVERY_PASS)
+        assert "Saving model for epoch" not in log
+        assert ends_like(resumed, whole)
+        # what is left to do, and one pass of each stage to find where that is
+        assert len(later.states) <= len(of_finish) - position + 3
+
+
+def test_the_finish_leaves_no_checkpoint_when_it_is_quick():
+    kept = KeptStates()
+    run("regressor", checkpoints=kept)
+    assert not any(name.startswith("finish.") for state in kept.states for name in state)
+
+
+@pytest.mark.parametrize("after", [3, 30, 300, 1000])
+@pytest.mark.parametrize("compatibility", ["best", "aws"])
+def test_a_stop_at_any_moment_leaves_a_model_or_says_that_there_is_none(after, compatibility):
+    asked = iter(range(10**9))
+    try:
+        outcome, log, _ = run(
+            "binary_classifier", stopping=lambda: next(asked) >= after, compatibility=compatibility
+        )
+    except StoppedBeforeModel:
+        assert after == 3
+        return
+    assert np.isfinite(outcome.model.weights).all()
+    assert "Best model found for hyperparameters" in log
+    json.loads(outcome.reports["report.json"])
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("share", [0.6, 0.75, 0.9, 0.97])
+def test_a_job_stopped_in_its_finish_and_started_again_ends_like_a_whole_one(task, share):
+    """The clock stands still, so what the second job goes on from is what the stop itself saved."""
+    calm = {"channels": ("train",), "tick": 0.0}
+    asked = Asked()
+    whole, _, _ = run(task, stopping=asked, **calm)
+    kept = KeptStates()
+    stopped, log, _ = run(task, checkpoints=kept, stopping=Asked(share * asked.times), **calm)
+    assert "Training ended because the job was asked to stop" in log
+    assert np.isfinite(stopped.model.weights).all()
+    assert any(name.startswith("finish.") for name in kept.states[-1])
+    resumed, _, _ = run(task, checkpoints=KeptStates(kept.states[-1]), **calm)
+    assert ends_like(resumed, whole)
+
+
+class Asked:
+    """A request to stop that comes after it was looked for so many times."""
+
+    def __init__(self, after: float = float("inf")) -> None:
+        self.after, self.times = after, 0
+
+    def __call__(self) -> bool:
+        self.times += 1
+        return self.times > self.after

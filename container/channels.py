@@ -10,7 +10,7 @@ from typing import BinaryIO, Literal, TypeAlias, cast
 
 from algorithms.batch import Batch, HeldBatches
 from algorithms.errors import DataError, UserError
-from container.channel_files import find_files
+from container.channel_files import WHOLE_BYTES, find_files, fingerprint
 from container.configuration import ChannelDescription
 from container.pipes import PATIENCE_SECONDS, StoppedWhileWaiting, open_pipe
 from container.wrapped_records import unwrap
@@ -49,19 +49,25 @@ class FileChannel:
         return f"{count} file{'s' * (count != 1)}, {sum(size) / 1e6:,.1f} MB, {self._stated_type}"
 
     def identity(self) -> str:
-        """Return a text that differs for other data, as far as that shows without reading them."""
-        names = [path.name for path in self.files]
-        return f"{self.name}: {list(zip(names, _sizes(self.files), strict=True))} of {self._stated_type}"
+        """Return a text that differs for other data: their type, and the files' names, sizes and content."""
+        size = sum(_sizes(self.files))
+        contents = []
+        for path in self.files:
+            with self._open(path) as file:
+                contents.append((path.name, fingerprint(file, whole=size <= WHOLE_BYTES)))
+        return f"{self.name}: {contents} of {self._stated_type}"
 
     def _read(self) -> Iterator[tuple[str, Batch]]:
         for path in self.files:
-            try:
-                file = path.open("rb", buffering=0)  # the reader has blocks of its own
-            except OSError as error:
-                raise DataError(f"Channel {self.name!r}: {path} cannot be read: {error.strerror}.") from error
-            with file:
+            with self._open(path) as file:
                 for batch in read_batches(_mapped(file), self._content_type, name=str(path), labels=self._labels):
                     yield str(path), batch
+
+    def _open(self, path: Path) -> FileIO:
+        try:
+            return path.open("rb", buffering=0)  # the reader has blocks of its own
+        except OSError as error:
+            raise DataError(f"Channel {self.name!r}: {path} cannot be read: {error.strerror}.") from error
 
 
 def _sizes(files: Sequence[Path]) -> list[int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import sys
 import traceback
+from collections.abc import Iterable
 from pathlib import Path
 
 from algorithms.errors import UserError
@@ -13,11 +14,18 @@ from container.stopping import StoppedBeforeModel
 LIMIT = 1024  # SageMaker shows the first 1,024 characters as FailureReason
 
 
-def failure_text(error: BaseException) -> str:
+def failure_text(error: BaseException, note: str = "") -> str:
     """Say in at most 1,024 characters who can mend what, the message first.
 
     ``ClientError: `` is the caller's mistake or the machine's limit, ``AlgorithmError: `` a bug of this project,
     as in the built-in algorithms. The traceback belongs to the log: behind it the message would be cut off.
+
+    Parameters
+    ----------
+    error
+        What ended the job.
+    note
+        Put behind the message, whole even where the message has to be cut.
     """
     match error:
         case UserError():
@@ -33,7 +41,23 @@ def failure_text(error: BaseException) -> str:
                 f"AlgorithmError: {type(error).__name__}: {error} (a bug in eigenlearn, not in your data; the "
                 "traceback is in the job's log)"
             )
-    return text if len(text) <= LIMIT else text[: LIMIT - 1] + "…"
+    room = LIMIT - len(note)
+    return (text if len(text) <= room else text[: room - 1] + "…") + note
+
+
+def note_on_models(left_alone: Iterable[tuple[str, int]]) -> str:
+    """Say which models in the folder are not this job's; an empty text where there are none.
+
+    Chosen: a job that fails removes nothing that a job before it made, because a typing mistake must not cost a
+    model; but whoever serves the folder next must know which model that will be.
+
+    Parameters
+    ----------
+    left_alone
+        Of `models_in`: what was there before the job and still is.
+    """
+    names = ", ".join(sorted(name for name, _ in left_alone))
+    return f" ({names} is of an earlier run and was left as it is.)" if names else ""
 
 
 MORE_MEMORY = (

@@ -57,3 +57,14 @@ def remove_partial(folder: Path) -> None:
     """Remove what a killed process left half-written in a folder."""
     for path in folder.glob(f"{_PARTIAL}*"):
         path.unlink(missing_ok=True)
+
+
+def models_in(folder: Path) -> frozenset[tuple[str, int]]:
+    """Return name and time of every complete model in a folder, as far as it can be listed.
+
+    What is in two such sets was not written in between.
+    """
+    try:
+        return frozenset((path.name, path.stat().st_mtime_ns) for path in folder.glob("model_*"))
+    except OSError:
+        return frozenset()

@@ -10,9 +10,16 @@ from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
-from container.failure import MORE_MEMORY, clear_failure, failure_text, traceback_text, write_failure
+from container.failure import (
+    MORE_MEMORY,
+    clear_failure,
+    failure_text,
+    note_on_models,
+    traceback_text,
+    write_failure,
+)
 from container.folders import Folders
-from container.model_folder import remove_partial
+from container.model_folder import models_in, remove_partial
 from container.stopping import Stopping
 from machine.limits import memory_limit
 
@@ -36,7 +43,7 @@ def supervise(job: Callable[[Stopping], int], folders: Folders) -> int:
     """
     clear_failure(folders.failure)
     sys.stdout.flush()
-    kills_before = _out_of_memory_kills()
+    kills_before, models_before = _out_of_memory_kills(), models_in(folders.model)
     stopping = Stopping()
     stopping.listen()  # before the fork, so that no moment is without a handler
     parent = os.getpid()
@@ -54,6 +61,7 @@ def supervise(job: Callable[[Stopping], int], folders: Folders) -> int:
     if code < 0:
         remove_partial(folders.model)
         text = _killed_text(signal.Signals(-code), _out_of_memory_kills() > kills_before)
+        text += note_on_models(models_before & models_in(folders.model))
         sys.stderr.write(f"{text}\n")
         write_failure(folders.failure, text)
         return 128 - code  # the shell's and Docker's convention: 137 for SIGKILL

@@ -12,12 +12,12 @@ from container.algorithm_choice import DISPLAY_NAMES, LINEAR_LEARNER, PCA, choos
 from container.channels import Channel, Labels, hold_in_memory, open_channels
 from container.checkpoints import FolderCheckpoints, NoCheckpoints
 from container.configuration import Configuration, Hosts, read_configuration, read_hosts
-from container.failure import failure_text, traceback_text, write_failure
+from container.failure import failure_text, note_on_models, traceback_text, write_failure
 from container.folders import Folders, writable_folder
 from container.hosts import Followers, wait_for_first
 from container.job import Job, JobContext, Outcome
 from container.metric_lines import JobLog
-from container.model_folder import write_together
+from container.model_folder import models_in, write_together
 from container.startup_log import (
     eigenlearn_version,
     log_channels,
@@ -43,6 +43,7 @@ def run_job(folders: Folders, environment: Mapping[str, str], stream: TextIO, st
     """
     log = JobLog(stream)
     followers: Followers | None = None
+    models_before = models_in(folders.model)
     try:
         log_machine(log)
         hosts = read_hosts(folders)
@@ -54,12 +55,13 @@ def run_job(folders: Folders, environment: Mapping[str, str], stream: TextIO, st
         followers.tell("done")
         return 0
     except BaseException as error:
-        text = failure_text(error)
+        note = note_on_models(models_before & models_in(folders.model))
+        text = failure_text(error, note)
         if not isinstance(
             error, UserError | StoppedBeforeModel
         ):  # of the user's own mistake it would tell nothing
             log.plain(traceback_text(error))
-        log.error(f"Customer Error: {error}" if isinstance(error, UserError) else text)
+        log.error(f"Customer Error: {error}{note}" if isinstance(error, UserError) else text)
         write_failure(folders.failure, text)
         if followers is not None:
             followers.tell(text)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from algorithms.errors import DataError, HyperparameterError
-from container.failure import clear_failure, failure_text, traceback_text, write_failure
+from container.failure import clear_failure, failure_text, note_on_models, traceback_text, write_failure
 from container.stopping import StoppedBeforeModel
 
 
@@ -36,6 +36,13 @@ def test_the_text_fits_where_sagemaker_shows_it() -> None:
     text = failure_text(DataError("x" * 5000))
     assert len(text) == 1024
     assert text.endswith("…")
+
+
+def test_models_of_an_earlier_run_are_named_even_where_the_message_is_cut() -> None:
+    assert note_on_models([]) == ""
+    text = failure_text(DataError("x" * 5000), note_on_models([("model_algo-1", 5)]))
+    assert len(text) == 1024
+    assert text.endswith("x… (model_algo-1 is of an earlier run and was left as it is.)")
 
 
 def test_the_file_is_written_replaced_and_cleared(tmp_path: Path) -> None:

@@ -1,28 +1,28 @@
-"""The training contract, clause by clause, over real trees: as a process and in the image."""
+"""The training contract, clause by clause, over real trees: as a process, in the image, and through both SDKs."""
 
 import gzip
 import json
+import re
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 from algorithms.linear_learner.model import LinearLearnerModel
 from algorithms.pca.model import PCAModel
+from container.metric_definitions import metric_definitions
 from formats import write_recordio
+from tests.contract.clauses import FILES_ONLY, FRESH_FOLDERS, WRITES_CONFIG, clause
 from tests.contract.conftest import Start
-from tests.contract.trees import Tree, feed_pipes, labelled_rows
+from tests.contract.trees import Tree, csv, feed_pipes, framed, labelled_rows
+
+WITHOUT_SDKS_FILES = {"sdk2": WRITES_CONFIG, "sdk3": WRITES_CONFIG}
+WITHOUT_SDKS_MODES = {"sdk2": FILES_ONLY, "sdk3": FILES_ONLY}
 
 
-def csv(features: np.ndarray, labels: np.ndarray) -> bytes:
-    rows = np.column_stack([labels, features])
-    return b"".join(b",".join(b"%.9g" % value for value in row) + b"\n" for row in rows)
+# --- start and configuration -----------------------------------------------------------------------------------
 
 
-def same_model(first: Tree, second: Tree) -> bool:
-    return (first.root / "model/model_algo-1").read_bytes() == (second.root / "model/model_algo-1").read_bytes()
-
-
+@clause("Start", "`train` trains PCA on recordIO files and exits 0")
 def test_pca_from_recordio_files(start: Start, pca_tree: Tree) -> None:
     result = start(pca_tree.write()).wait()
     assert result.code == 0, result.log
@@ -35,6 +35,7 @@ def test_pca_from_recordio_files(start: Start, pca_tree: Tree) -> None:
     assert report["hyperparameters"]["num_components"] == 2
 
 
+@clause("Start", "`train` trains Linear Learner on recordIO files and exits 0")
 def test_linear_learner_from_recordio_files(start: Start, linear_tree: Tree) -> None:
     result = start(linear_tree.write()).wait()
     assert result.code == 0, result.log
@@ -46,13 +47,7 @@ def test_linear_learner_from_recordio_files(start: Start, linear_tree: Tree) -> 
     assert json.loads((linear_tree.root / "model/report.json").read_bytes())["algorithm"] == "linear-learner"
 
 
-def test_the_reports_are_in_the_model_folder_and_in_output_data(start: Start, pca_tree: Tree) -> None:
-    assert start(pca_tree.write()).wait().code == 0
-    reports = [name for name in pca_tree.model_files if name != "model_algo-1"]
-    assert "report.json" in reports
-    assert sorted(path.name for path in (pca_tree.root / "output/data").iterdir()) == reports
-
-
+@clause("Start", "the log says what runs, what was given, what that means, and what was found")
 def test_the_log_says_what_runs_what_was_given_what_it_means_and_what_was_found(
     start: Start, pca_tree: Tree
 ) -> None:
@@ -60,29 +55,88 @@ def test_the_log_says_what_runs_what_was_given_what_it_means_and_what_was_found(
     log = start(pca_tree.write(), {"TRAINING_JOB_NAME": "digits-2026"}).wait().log
     assert log.startswith("Docker entrypoint called with argument(s): train\n")
     assert "eigenlearn 0." in log
-    assert "Training job digits-2026" in log
+    assert re.search(r"Training job \S+", log)
     assert '"num_components": "2"' in log  # as given
     assert '"algorithm_mode": "regular"' in log  # as resolved
     assert "The channel 'train': 1 file, " in log
     assert "Checkpoint loading and saving are disabled." in log
 
 
-@pytest.mark.parametrize("mode", ["File", "FastFile"])
-def test_files_of_csv_gzip_and_subfolders(start: Start, linear_tree: Tree, tmp_path: Path, mode: str) -> None:
+@clause(
+    "Configuration", "values are strings, or JSON in strings; keys of the SDK and of a tuning job are tolerated"
+)
+def test_hyperparameters_in_every_dress(start: Start, pca_tree: Tree) -> None:
+    pca_tree.hyperparameters |= {
+        "algorithm_mode": '"randomized"',
+        "_tuning_objective_metric": "train:explained_variance_ratio",
+        "sagemaker_region": '"eu-central-1"',
+    }
+    result = start(pca_tree.write()).wait()
+    assert result.code == 0, result.log
+    assert '"algorithm_mode": "randomized"' in result.log
+
+
+@clause("Configuration", "`ContentType`, distribution, wrapper and hosts may be absent", **WITHOUT_SDKS_FILES)
+def test_everything_that_may_be_missing_is_missing(start: Start, pca_tree: Tree) -> None:
+    """As the SDK's local mode writes it, and less: no ContentType, no distribution, no host file."""
+    pca_tree.channels = {"train": {}}
+    pca_tree.write()
+    (pca_tree.root / "input/config/resourceconfig.json").unlink()
+    result = start(pca_tree).wait()
+    assert result.code == 0, result.log
+    assert "model_algo-1" in pca_tree.model_files
+
+
+@clause("Configuration", "hyperparameters and data alone are a job", **WITHOUT_SDKS_FILES)
+def test_a_tree_with_only_hyperparameters_and_data(start: Start, pca_tree: Tree) -> None:
+    pca_tree.write()
+    (pca_tree.root / "input/config/inputdataconfig.json").unlink()
+    (pca_tree.root / "input/config/resourceconfig.json").unlink()
+    assert start(pca_tree).wait().code == 0
+
+
+@clause("Configuration", "the environment reaches the job: `ALGORITHM` names the algorithm")
+def test_the_environment_names_the_algorithm(start: Start, pca_tree: Tree) -> None:
+    del pca_tree.hyperparameters["num_components"]
+    result = start(pca_tree.write(), {"ALGORITHM": "pca"}).wait()
+    assert result.code == 1
+    assert pca_tree.failure is not None
+    assert "num_components: is required" in pca_tree.failure
+
+
+# --- input -------------------------------------------------------------------------------------------------------
+
+
+def assert_csv_makes_the_model_of_recordio(
+    start: Start, linear_tree: Tree, folder: Path, channel: dict[str, str]
+) -> None:
     """The same records as recordIO in one file and as CSV in three make the same model, byte for byte."""
     features, labels = labelled_rows(np.random.default_rng(3))
-    other = Tree(tmp_path / "csv", linear_tree.hyperparameters)
+    other = Tree(folder, linear_tree.hyperparameters)
     linear_tree.put("train", "matrix_0.pbr", write_recordio(features, labels))
-    other.channels = {"train": {"TrainingInputMode": mode, "ContentType": "text/csv"}}
+    other.channels = {"train": channel}
     other.put("train", "a.csv", csv(features[:100], labels[:100]))
     other.put("train", "b/part-0", csv(features[100:150], labels[100:150]).rstrip())
     other.put("train", "c.csv.gz", gzip.compress(csv(features[150:], labels[150:])))
     for tree in (linear_tree, other):
         result = start(tree.write()).wait()
         assert result.code == 0, result.log
-    assert same_model(linear_tree, other)
+    assert linear_tree.artifact == other.artifact
 
 
+@clause("Input", "File mode: several files, subfolders, CSV and gzip")
+def test_files_of_csv_gzip_and_subfolders(start: Start, linear_tree: Tree, tmp_path: Path) -> None:
+    channel = {"TrainingInputMode": "File", "ContentType": "text/csv"}
+    assert_csv_makes_the_model_of_recordio(start, linear_tree, tmp_path / "csv", channel)
+
+
+@clause("Input", "FastFile mode reads as File mode does", **WITHOUT_SDKS_MODES)
+def test_fast_file_mode(start: Start, linear_tree: Tree, tmp_path: Path) -> None:
+    channel = {"TrainingInputMode": "FastFile", "ContentType": "text/csv;label_size=1"}
+    assert_csv_makes_the_model_of_recordio(start, linear_tree, tmp_path / "csv", channel)
+
+
+@clause("Input", "Pipe mode: one FIFO an epoch, made late and closed early; the same model", **WITHOUT_SDKS_MODES)
 def test_pipe_mode_reads_one_fifo_an_epoch_and_makes_the_same_model(
     start: Start, linear_tree: Tree, tmp_path: Path
 ) -> None:
@@ -94,72 +148,77 @@ def test_pipe_mode_reads_one_fifo_an_epoch_and_makes_the_same_model(
     result = start(piped).wait()
     assert result.code == 0, result.log
     assert "pipe input mode under" in result.log
-    assert same_model(linear_tree, piped)
+    assert linear_tree.artifact == piped.artifact
 
 
+@clause("Input", "Pipe mode: objects wrapped by `RecordWrapperType=RecordIO`", **WITHOUT_SDKS_MODES)
 def test_wrapped_csv_objects_from_a_pipe(start: Start, linear_tree: Tree, tmp_path: Path) -> None:
     features, labels = labelled_rows(np.random.default_rng(3))
     linear_tree.put("train", "matrix_0.pbr", write_recordio(features, labels))
     assert start(linear_tree.write()).wait().code == 0
     channel = {"TrainingInputMode": "Pipe", "ContentType": "text/csv", "RecordWrapperType": "RecordIO"}
     piped = Tree(tmp_path / "pipe", linear_tree.hyperparameters, {"train": channel}).write()
-    lines = csv(features, labels).splitlines()
-    framed = b"".join(
-        b"\x0a\x23\xd7\xce" + len(line).to_bytes(4, "little") + line + b"\0" * (-len(line) % 4) for line in lines
-    )
-    feed_pipes(piped, "train", framed, epochs=50)
+    feed_pipes(piped, "train", framed(csv(features, labels).splitlines()), epochs=50)
     result = start(piped).wait()
     assert result.code == 0, result.log
-    assert same_model(linear_tree, piped)
+    assert linear_tree.artifact == piped.artifact
 
 
+@clause("Input", "a manifest says which files are read", **WITHOUT_SDKS_MODES)
 def test_a_manifest_channel(start: Start, pca_tree: Tree) -> None:
     manifest = [{"prefix": "s3://bucket/prefix/"}, "matrix_0.pbr"]
     pca_tree.put("train", ".amazon.manifest", json.dumps(manifest).encode())
-    assert start(pca_tree.write()).wait().code == 0
+    pca_tree.put("train", "not_listed.pbr", b"no recordIO at all")
+    result = start(pca_tree.write()).wait()
+    assert result.code == 0, result.log
 
 
+@clause("Input", "channels `validation` and `test` are read and scored")
 def test_validation_and_test_channels(start: Start, linear_tree: Tree, rng: np.random.Generator) -> None:
     for name in ("validation", "test"):
         linear_tree.put(name, "data", write_recordio(*labelled_rows(rng)))
         linear_tree.channels[name] = {"TrainingInputMode": "File"}
     result = start(linear_tree.write()).wait()
     assert result.code == 0, result.log
-    assert "#quality_metric: host=algo-1, validation binary_classification_accuracy <score>=" in result.log
-    assert "#quality_metric: host=algo-1, test binary_classification_accuracy <score>=" in result.log
+    for name in ("validation", "test"):
+        assert re.search(
+            rf"#quality_metric: host=algo-1\S*, {name} binary_classification_accuracy <score>=", result.log
+        )
 
 
-def test_everything_that_may_be_missing_is_missing(start: Start, pca_tree: Tree) -> None:
-    """As the SDK's local mode writes it, and less: no ContentType, no distribution, no host file."""
-    pca_tree.channels = {"train": {}}
-    pca_tree.write()
-    (pca_tree.root / "input/config/resourceconfig.json").unlink()
-    result = start(pca_tree).wait()
-    assert result.code == 0, result.log
-    assert "model_algo-1" in pca_tree.model_files
+# --- output ------------------------------------------------------------------------------------------------------
 
 
-def test_a_tree_with_only_hyperparameters_and_data(start: Start, pca_tree: Tree) -> None:
-    pca_tree.write()
-    (pca_tree.root / "input/config/inputdataconfig.json").unlink()
-    assert start(pca_tree).wait().code == 0
+@clause("Output", "the reports are in the model folder and in `output/data`")
+def test_the_reports_are_in_the_model_folder_and_in_output_data(start: Start, pca_tree: Tree) -> None:
+    assert start(pca_tree.write()).wait().code == 0
+    reports = [name for name in pca_tree.model_files if not name.startswith("model_algo-1")]
+    assert "report.json" in reports
+    assert sorted(path.name for path in (pca_tree.root / "output/data").iterdir()) == reports
 
 
-def test_the_environment_names_the_algorithm(start: Start, pca_tree: Tree) -> None:
-    del pca_tree.hyperparameters["num_components"]
-    result = start(pca_tree.write(), {"ALGORITHM": "pca"}).wait()
-    assert result.code == 1
-    assert pca_tree.failure is not None
-    assert "num_components: is required" in pca_tree.failure
+@clause("Output", "the metric definitions find their numbers in the log")
+def test_the_metric_definitions_find_their_numbers(start: Start, linear_tree: Tree) -> None:
+    linear_tree.put("validation", "data", write_recordio(*labelled_rows(np.random.default_rng(5))))
+    linear_tree.channels["validation"] = {"TrainingInputMode": "File"}
+    log = start(linear_tree.write()).wait().log
+    patterns = {entry["Name"]: entry["Regex"] for entry in metric_definitions("linear-learner")}
+    for name in ("train:progress", "train:objective_loss", "validation:precision", "validation:binary_f_beta"):
+        found = re.findall(patterns[name], log)
+        assert found, name
+        assert all(np.isfinite(float(number)) for number in found), name
 
 
+@clause("Output", "the same job twice makes the same bytes")
 def test_the_same_job_twice_makes_the_same_bytes(start: Start, linear_tree: Tree) -> None:
     start(linear_tree.write()).wait()
-    first = (linear_tree.root / "model/model_algo-1").read_bytes()
+    first = linear_tree.artifact
+    linear_tree.clear_model()
     start(linear_tree).wait()
-    assert (linear_tree.root / "model/model_algo-1").read_bytes() == first
+    assert linear_tree.artifact == first
 
 
+@clause("Output", "a success clears the failure of the run before", sdk2=FRESH_FOLDERS, sdk3=FRESH_FOLDERS)
 def test_a_success_clears_the_failure_of_the_run_before(start: Start, pca_tree: Tree) -> None:
     pca_tree.hyperparameters["num_components"] = "seven"
     assert start(pca_tree.write()).wait().code == 1
@@ -167,3 +226,18 @@ def test_a_success_clears_the_failure_of_the_run_before(start: Start, pca_tree: 
     pca_tree.hyperparameters["num_components"] = "2"
     assert start(pca_tree.write()).wait().code == 0
     assert pca_tree.failure is None
+
+
+@clause(
+    "Output", "a failure keeps the model of the run before, and says so", sdk2=FRESH_FOLDERS, sdk3=FRESH_FOLDERS
+)
+def test_a_failure_keeps_the_model_of_the_run_before(start: Start, pca_tree: Tree) -> None:
+    assert start(pca_tree.write()).wait().code == 0
+    files = {name: (pca_tree.root / "model" / name).read_bytes() for name in pca_tree.model_files}
+    pca_tree.hyperparameters["num_components"] = "seven"
+    result = start(pca_tree.write()).wait()
+    assert result.code == 1
+    assert {name: (pca_tree.root / "model" / name).read_bytes() for name in pca_tree.model_files} == files
+    assert str(pca_tree.failure).startswith("ClientError: Hyperparameter num_components: ")
+    for text in (str(pca_tree.failure), result.log):
+        assert "model_algo-1 is of an earlier run and was left as it is" in text

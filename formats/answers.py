@@ -56,6 +56,8 @@ def _texts(name: str, column: NDArray[Any], comma: str) -> list[str]:
         return []
     if name == "predicted_label" and not (column % 1).any():  # NaN % 1 is NaN, which counts as true
         return list(map(str, column.astype(np.int64).tolist()))
+    if column.ndim == 1 and np.isfinite(column).all():
+        return list(map(repr, column.tolist()))  # what JSON's encoder writes of a finite number
     # One call of the C encoder for the whole column; its own separators then tell the records apart.
     text = json.dumps(column.tolist(), separators=(comma, ":"))
     if column.ndim == 1:

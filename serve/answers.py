@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+import os
 from dataclasses import dataclass
 from typing import Final
 
@@ -10,6 +12,8 @@ from algorithms.errors import DataError, UserError
 from formats.content_types import NotAcceptable, UnsupportedContentType
 from serve.models import ModelError
 from serve.options import OptionError
+
+logger = logging.getLogger("serve")
 
 TEXT: Final = "text/plain; charset=utf-8"
 JSON_TYPE: Final = "application/json"
@@ -70,3 +74,16 @@ def message(
         return Answer(status, f"{sentence}\n".encode(), TEXT, headers)
     body = json.dumps({"error": sentence, "request_id": request_id}, ensure_ascii=False).encode()
     return Answer(status, body + b"\n" if "lines" in wanted else body, JSON_TYPE, headers)
+
+
+def unreadable(status: int, complaint: str) -> Answer:
+    """Refuse what is no request for this server: 400, 414 (its line is too long), 431 (its headers are), 501.
+
+    Nothing is known of what the client accepts. From 500 on (but for 501) the fault is ours.
+    """
+    request_id = os.urandom(8).hex()
+    sentence = f"This is not an HTTP/1.1 request that can be read here: {complaint.rstrip('.')}."
+    if status >= 500 and status != 501:
+        sentence = f"This is an error of the server, not of the request; its log has it under {request_id}."
+    logger.info("request_id=%s status=%d error=%s", request_id, status, complaint)
+    return message(status, sentence, None, request_id, (("X-Request-Id", request_id),))

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any, Final, TypeAlias
 
 from flask import Flask
@@ -21,6 +22,7 @@ from serve.access_log import AccessLog
 from serve.answers import Answer, refuse
 from serve.body import Budget, Disconnected, Message, Receive, charge, read_body
 from serve.models import ServedModel
+from serve.plain_request import PlainRequest
 from serve.registry import Registry
 from serve.service import Call, Service, request_id_of
 
@@ -29,7 +31,7 @@ Send: TypeAlias = Callable[[Message], Awaitable[None]]
 
 # Bodies up to this size are answered on the event loop: a thread's hand-over costs more than their share of a
 # parse. Larger ones would keep the loop from `/ping` and from other clients for too long.
-_INLINE_BYTES: Final = 1024 * 1024
+LONGEST_PLAIN_BODY: Final = 1024 * 1024
 _THREADS: Final = 4
 
 
@@ -51,6 +53,7 @@ class Front:
         self._limit = settings.max_payload_bytes
         self._seconds = settings.timeout_seconds
         self._budget = Budget(settings.body_budget_bytes)
+        self.longest_plain_body = min(LONGEST_PLAIN_BODY, self._limit)
         self._threads: ThreadPoolExecutor | None = None  # threads do not survive a fork: made in the worker
         self._housekeeping: asyncio.Task[None] | None = None
 
@@ -78,30 +81,26 @@ class Front:
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         path, method = scope["path"], scope["method"]
-        if path == "/ping" and method == "GET":
+        if path == "/ping" and method in ("GET", "HEAD"):
             await _send(send, self._service.ping(), b"")
             return
         started = time.perf_counter()
         headers: dict[bytes, bytes] = dict(scope["headers"])
-        request_id = request_id_of(
-            headers.get(b"x-request-id", b"").decode("latin-1"),
-            headers.get(b"x-amzn-sagemaker-inference-id", b"").decode("latin-1"),
-        )
-        accept = headers[b"accept"].decode("latin-1") if b"accept" in headers else None
+        call = _call(headers, scope["query_string"])
         body = b""
         try:
             body = await read_body(receive, headers, self._limit, self._budget, self._seconds)
             name = self._model_name(path) if method == "POST" else None
             if name is None:
-                answer = await self._in_thread(_through_flask, self._app, scope, body, request_id)
+                answer = await self._in_thread(_through_flask, self._app, scope, body, call.request_id)
             else:
-                call = _call(scope, headers, accept, body, request_id)
-                if len(body) > _INLINE_BYTES:
+                call = replace(call, body=body)
+                if len(body) > LONGEST_PLAIN_BODY:
                     answer = await self._in_thread(self._invoke, name, call)
                 else:
                     answer = self._invoke(name, call)
         except UserError as error:
-            answer = refuse(error, accept, request_id)
+            answer = refuse(error, call.accept, call.request_id)
         except Disconnected:
             return
         finally:
@@ -109,8 +108,22 @@ class Front:
         # What was refused unread is still coming: the connection cannot be used again.
         closing = b"close" if answer.status in (408, 413, 503) else b""
         client = (scope.get("client") or ("-",))[0]
-        self._log.note(client, method, path, answer.status, len(answer.body), started, request_id)
+        self._log.note(client, method, path, answer.status, len(answer.body), started, call.request_id)
         await _send(send, answer, closing)
+
+    def accepts(self, request: PlainRequest) -> bool:
+        """Tell whether a request that the server has read itself is for `answer`: one for predictions."""
+        return self._model_name(request.path) is not None
+
+    def answer(self, request: PlainRequest, body: bytes, client: str) -> Answer:
+        """Answer a plain request for predictions at once, on the event loop."""
+        started = time.perf_counter()
+        headers, name = request.headers, self._model_name(request.path)
+        assert name is not None
+        call = _call(headers, request.query, body)
+        answer = self._invoke(name, call)
+        self._log.note(client, "POST", request.path, answer.status, len(answer.body), started, call.request_id)
+        return answer
 
     def _model_name(self, path: str) -> str | None:
         """Return the model that a path invokes ("" for the one model), or None for every other path."""
@@ -136,15 +149,18 @@ class Front:
         return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
 
 
-def _call(scope: Scope, headers: dict[bytes, bytes], accept: str | None, body: bytes, request_id: str) -> Call:
+def _call(headers: dict[bytes, bytes], query: bytes, body: bytes = b"") -> Call:
+    def text(name: bytes) -> str:
+        return headers[name].decode("latin-1") if name in headers else ""
+
     return Call(
         body,
-        headers.get(b"content-type", b"").decode("latin-1"),
-        accept,
-        scope["query_string"].decode("latin-1"),
-        headers.get(b"x-amzn-sagemaker-custom-attributes", b"").decode("latin-1"),
-        request_id,
-        headers.get(b"content-encoding", b"").decode("latin-1"),
+        text(b"content-type"),
+        text(b"accept") if b"accept" in headers else None,
+        query.decode("latin-1"),
+        text(b"x-amzn-sagemaker-custom-attributes"),
+        request_id_of(text(b"x-request-id"), text(b"x-amzn-sagemaker-inference-id")),
+        text(b"content-encoding"),
     )
 
 
@@ -190,6 +206,12 @@ def _through_flask(app: Flask, scope: Scope, body: bytes, request_id: str) -> An
 
 
 async def _send(send: Send, answer: Answer, connection: bytes) -> None:
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers_of(answer, connection)})
+    await send({"type": "http.response.body", "body": answer.body})
+
+
+def headers_of(answer: Answer, connection: bytes = b"") -> list[tuple[bytes, bytes]]:
+    """Return an answer's headers as they are sent, but for those that every answer of the server has."""
     headers = [(b"content-length", b"%d" % len(answer.body))]
     if answer.status == 204:
         headers = []
@@ -198,5 +220,4 @@ async def _send(send: Send, answer: Answer, connection: bytes) -> None:
     if connection:
         headers.append((b"connection", connection))
     headers += [(name.encode("latin-1"), value.encode("latin-1", "replace")) for name, value in answer.headers]
-    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-    await send({"type": "http.response.body", "body": answer.body})
+    return headers

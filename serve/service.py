@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import re
@@ -26,6 +27,7 @@ from serve.settings import Settings
 logger = logging.getLogger("serve")
 
 OFFERED = (JSON, JSON_LINES, RECORDIO, CSV)
+_parse_content_type = functools.lru_cache(maxsize=64)(parse_content_type)  # clients send the same few
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
 
 
@@ -154,7 +156,7 @@ def _features(call: Call, model: ServedModel, options: Options) -> Features:
             415,
             "The request has no Content-Type; name one of: " + ", ".join((CSV, JSON, JSON_LINES, RECORDIO)) + ".",
         )
-    content_type = parse_content_type(call.content_type)
+    content_type = _parse_content_type(call.content_type)
     assert model.pca is not None or not options.inverse
     width = model.pca.num_components if options.inverse and model.pca is not None else model.feature_dim
     return read_features(call.body, content_type, width)

@@ -59,6 +59,12 @@ def write_model(folder: Path, model: LinearLearnerModel | PCAModel, name: str = 
 
 
 @pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A model folder with a binary classifier of four features."""
+    return write_model(tmp_path / "model", make_linear())
+
+
+@pytest.fixture
 def client_of(tmp_path: Path) -> Callable[..., FlaskClient]:
     """Make a test client over a model's artifact file, read back as the server reads it."""
 
@@ -94,9 +100,29 @@ class Server:
             with error:
                 return error.code, error.read(), dict(error.headers)
 
+    def invoke(self) -> int:
+        """Ask for a prediction of one record of four features; returns the status."""
+        return self.call("/invocations", b"1,2,3,4", content_type="text/csv")[0]
+
     def workers(self) -> list[int]:
         listed = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
         return [int(pid) for pid in listed.split()]
+
+
+def read_answer(connection: socket.socket) -> tuple[int, bytes]:
+    """Read one answer that has a Content-Length off a connection: status and body."""
+    data = b""
+    while b"\r\n\r\n" not in data:
+        piece = connection.recv(1)
+        assert piece, f"the connection was closed after {data!r}"
+        data += piece
+    fields = dict(line.lower().split(b": ", 1) for line in data[:-4].split(b"\r\n")[1:])
+    body = b""
+    while len(body) < int(fields.get(b"content-length", b"0")):
+        piece = connection.recv(int(fields[b"content-length"]) - len(body))
+        assert piece, f"the connection was closed after {data + body!r}"
+        body += piece
+    return int(data.split(b" ")[1]), body
 
 
 def free_port() -> int:

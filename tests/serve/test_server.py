@@ -11,19 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import ROOT, Server, free_port, make_linear, running, wait_until_ready, write_model
+from .conftest import ROOT, free_port, running, wait_until_ready
 
 pytestmark = pytest.mark.slow
 ROW = {"body": b"1,2,3,4", "content_type": "text/csv"}
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return write_model(tmp_path / "model", make_linear())
-
-
-def invoke(server: Server) -> int:
-    return server.call("/invocations", **ROW)[0]  # type: ignore[arg-type]
 
 
 def test_the_contract_over_real_http(folder: Path) -> None:
@@ -130,7 +121,7 @@ def test_chunked_bodies_and_many_requests_on_one_connection(folder: Path) -> Non
 
 def test_a_read_only_home_and_no_shared_memory_are_enough(folder: Path, tmp_path: Path) -> None:
     with running(str(folder), HOME="/nonexistent", XDG_RUNTIME_DIR="/nonexistent") as server:
-        assert invoke(server) == 200
+        assert server.invoke() == 200
         opened = [os.readlink(link) for link in Path(f"/proc/{server.process.pid}/fd").iterdir()]
         assert not [name for name in opened if name.startswith("/dev/shm")]
 

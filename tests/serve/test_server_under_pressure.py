@@ -11,19 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import Server, make_linear, make_pca, running, write_model
+from .conftest import Server, make_pca, running, write_model
 
 pytestmark = pytest.mark.slow
-ROW = {"body": b"1,2,3,4", "content_type": "text/csv"}
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return write_model(tmp_path / "model", make_linear())
-
-
-def invoke(server: Server) -> int:
-    return server.call("/invocations", **ROW)[0]  # type: ignore[arg-type]
 
 
 def test_killed_workers_are_replaced_and_lose_only_their_own_requests(folder: Path) -> None:
@@ -34,7 +24,7 @@ def test_killed_workers_are_replaced_and_lose_only_their_own_requests(folder: Pa
         def load() -> None:
             while not stop.is_set():
                 try:
-                    outcomes.append(invoke(server))
+                    outcomes.append(server.invoke())
                 except OSError:
                     outcomes.append(0)
 
@@ -50,7 +40,7 @@ def test_killed_workers_are_replaced_and_lose_only_their_own_requests(folder: Pa
         assert set(outcomes) <= {200, 0}
         assert outcomes.count(0) <= 3 * 4, "at most what the killed worker held: four clients, three kills"
         assert outcomes.count(200) > 100
-        assert [invoke(server) for _ in range(20)] == [200] * 20
+        assert [server.invoke() for _ in range(20)] == [200] * 20
 
 
 def test_slow_clients_do_not_stop_others_and_are_hung_up_on(folder: Path) -> None:
@@ -69,7 +59,7 @@ def test_slow_clients_do_not_stop_others_and_are_hung_up_on(folder: Path) -> Non
         times = []
         for _ in range(50):
             started = time.monotonic()
-            assert invoke(server) == 200
+            assert server.invoke() == 200
             times.append(time.monotonic() - started)
         assert sorted(times)[25] < 0.1
         time.sleep(3.5)
@@ -116,7 +106,7 @@ def memory_of(server: Server) -> int:
 
 def test_too_large_bodies_are_refused_before_they_are_read(folder: Path) -> None:
     with running(str(folder), "--workers", "1") as server:
-        invoke(server)
+        server.invoke()
         before = memory_of(server)
         with socket.create_connection(("127.0.0.1", server.port), timeout=10) as announced:
             announced.sendall(b"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\n\r\n")
@@ -134,13 +124,13 @@ def test_too_large_bodies_are_refused_before_they_are_read(folder: Path) -> None
             except OSError:
                 answer = b"HTTP/1.1 413 (and the connection was reset)"
             assert answer.startswith(b"HTTP/1.1 413")
-        assert invoke(server) == 200
+        assert server.invoke() == 200
         assert memory_of(server) - before < 40_000_000
 
 
 def test_memory_for_waiting_bodies_is_bounded(folder: Path) -> None:
     with running(str(folder), "--workers", "1") as server:
-        invoke(server)
+        server.invoke()
         before = memory_of(server)
         head = (
             b"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Type: text/csv\r\nContent-Length: 6000000\r\n\r\n"
@@ -160,7 +150,7 @@ def test_memory_for_waiting_bodies_is_bounded(folder: Path) -> None:
         assert memory_of(server) - before < 1_300_000_000, "the budget of 1 GiB for bodies, not 300 times 6 MB"
         started = time.monotonic()
         assert server.call("/ping")[0] == 200
-        assert invoke(server) == 200
+        assert server.invoke() == 200
         assert time.monotonic() - started < 3, "small requests do not wait for the large ones"
         for client in clients:
             client.close()  # with bytes unread: the connection is reset

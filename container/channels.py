@@ -16,6 +16,8 @@ from container.pipes import PATIENCE_SECONDS, StoppedWhileWaiting, open_pipe
 from container.wrapped_records import unwrap
 from formats.content_types import CSV, ContentType, parse_content_type
 from formats.reading import read_batches
+from formats.windows import Source
+from machine.limits import cpu_quota
 
 Labels: TypeAlias = Literal["required", "ignored"]
 
@@ -60,7 +62,7 @@ class FileChannel:
     def _read(self) -> Iterator[tuple[str, Batch]]:
         for path in self.files:
             with self._open(path) as file:
-                for batch in read_batches(_mapped(file), self._content_type, name=str(path), labels=self._labels):
+                for batch in _batches(_mapped(file), self._content_type, str(path), self._labels):
                     yield str(path), batch
 
     def _open(self, path: Path) -> FileIO:
@@ -72,6 +74,10 @@ class FileChannel:
 
 def _sizes(files: Sequence[Path]) -> list[int]:
     return [path.stat().st_size for path in files]
+
+
+def _batches(source: Source, content_type: ContentType, name: str, labels: Labels) -> Iterator[Batch]:
+    return read_batches(source, content_type, name=name, labels=labels, processes=max(1, int(cpu_quota())))
 
 
 def _mapped(file: FileIO) -> mmap.mmap | FileIO:
@@ -119,7 +125,7 @@ class PipeChannel:
             with open_pipe(path, self._stopping, self._patience) as pipe:
                 text = self._content_type.media_type == CSV
                 content = cast(BinaryIO, unwrap(pipe, str(path), text) if self._wrapped else pipe.raw)
-                for batch in read_batches(content, self._content_type, name=str(path), labels=self._labels):
+                for batch in _batches(content, self._content_type, str(path), self._labels):
                     yield str(path), batch
         except StoppedWhileWaiting:
             # The pass ends here; whoever trains asks `stopping` next and keeps what it has.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,13 +12,16 @@ from numpy.typing import NDArray
 from algorithms.batch import Batch
 from algorithms.errors import DataError
 from formats.content_types import ContentType
+from formats.csv_lines import HANDED_OVER_BYTES, after_last_newline, after_next_newline, count_lines, piece_end
 from formats.csv_numbers import parse_lines
 from formats.csv_strict import BLANKS, counted, is_number, looks_like_names, parse_cells, split_cells, width_hint
+from formats.gathered_rows import GatheredRows
 from formats.windows import Window
 
+if TYPE_CHECKING:
+    from formats.csv_workers import Parsed
+
 _BOM: Final = b"\xef\xbb\xbf"
-_NEWLINE: Final = 10
-_PIECE_BYTES: Final = 128 << 10  # what the JSON parser takes at once: text and values then stay in the cache
 _LONGEST_LINE: Final = 16 << 20
 
 
@@ -38,6 +42,8 @@ class CsvReader:
         Leading label columns where the content type does not say: 1 for training, 0 for inference.
     sniff_header
         Whether a first line of nothing but names is taken for a header when the content type does not say.
+    processes
+        In how many processes to parse a source that is longer than one window.
     """
 
     def __init__(
@@ -49,12 +55,14 @@ class CsvReader:
         *,
         default_label_size: int = 1,
         sniff_header: bool = True,
+        processes: int = 1,
     ) -> None:
         self._name = name
         self._label_size = kind.label_size(default_label_size)
         self._header = kind.header()
         self._sniff_header = sniff_header
         self._feature_dim = feature_dim
+        self._processes = processes
         self._keep_labels = labels != "ignored" and self._label_size > 0
         self._header_line: str | None = None
         self.column_names: tuple[str, ...] | None = None
@@ -71,20 +79,67 @@ class CsvReader:
 
     def read(self, window: Window) -> Iterator[Batch]:
         """Yield all lines from a window on."""
+        if self._processes > 1 and not window.last and sys.platform == "linux":
+            yield from self._read_ahead(window)
+            return
         while window.data.size:
-            end = window.data.size if window.last else _after_last_newline(window.data)
+            end = window.data.size if window.last else after_last_newline(window.data)
             self._refuse_endless(0 if end else window.data.size)
-            batch = self._batch(window.data[:end])
-            if len(batch):
+            batch = self._batch(window.data[:end]) if end else None
+            if batch:
                 yield batch
             window.advance(end, viewed=False)
+
+    def _read_ahead(self, window: Window) -> Iterator[Batch]:
+        """Let workers parse; what they cannot, and the first lines, is parsed here, where errors are worded."""
+        from formats.csv_workers import Workers, parse_ahead  # neither requests nor small files pay for it
+
+        workers = Workers(self._processes, window.whole)
+        gathered = GatheredRows()
+        try:
+            for parsed in parse_ahead(self._pieces(window), workers):
+                part = self._part(parsed)
+                if len(gathered) and not gathered.has_room(part):
+                    yield gathered.finish()
+                if len(part):
+                    gathered.add(part)
+        except Exception:
+            if len(gathered):  # as without workers, an error comes after the rows before it
+                yield gathered.finish()
+            raise
+        finally:
+            workers.close()
+        if len(gathered):
+            yield gathered.finish()
+
+    def _part(self, parsed: Parsed) -> Batch:
+        text, numbers, lines = parsed
+        if numbers is None or not self.lines or numbers.shape[1] != self._columns:
+            return self._batch(text)
+        self.lines += lines
+        labels = numbers[:, 0] if self._keep_labels else None
+        return Batch(numbers[:, self._label_size :], labels, column_names=self.column_names)
+
+    @staticmethod
+    def _pieces(window: Window) -> Iterator[tuple[NDArray[np.uint8], int]]:
+        """Yield pieces of whole lines and their places in the source; a line without an end comes as it is."""
+        while window.data.size:
+            end = window.data.size if window.last else after_last_newline(window.data)
+            text = window.data[: end or (window.data.size if window.data.size > _LONGEST_LINE else 0)]
+            place = 0
+            while place < text.size:
+                stop = piece_end(text, place, HANDED_OVER_BYTES)
+                yield text[place:stop], window.offset + place
+                place = stop
+            window.advance(text.size, viewed=False)
 
     def _batch(self, data: NDArray[np.uint8]) -> Batch:
         """Parse whole lines, a piece at a time, each into its place."""
         place = self._skip_header(data) if not self.lines else 0
         features, labels, rows = np.zeros((0, 0), np.float32), None, 0
         while place < data.size:
-            stop = self._piece_end(data, place)
+            stop = piece_end(data, place)
+            self._refuse_endless(stop - place)
             text = data[place:stop].tobytes()
             table = self._parse(text)
             if not features.size and self._feature_dim is not None and len(table):
@@ -92,7 +147,7 @@ class CsvReader:
             target = features[rows : rows + len(table)]
             if len(table) and not self._place(table, target, labels, rows):
                 self._parse_strictly(text)  # which names the cell that is too large for float32
-            self.lines += text.count(b"\n") + (not text.endswith(b"\n"))
+            self.lines += count_lines(data[place:stop])
             rows += len(table)
             place = stop
         return Batch(features[:rows], None if labels is None else labels[:rows], column_names=self.column_names)
@@ -101,7 +156,7 @@ class CsvReader:
         """Allocate for as many rows as the text can hold: no more than lines, and two bytes a value."""
         assert self._feature_dim is not None
         columns = self._feature_dim + self._label_size
-        lines = 1 + min(int(np.count_nonzero(data == _NEWLINE)), data.size // (2 * columns))
+        lines = 1 + min(count_lines(data), data.size // (2 * columns))
         labels = np.empty(lines, np.float32) if self._keep_labels else None
         return np.empty((lines, self._feature_dim), np.float32), labels
 
@@ -115,15 +170,6 @@ class CsvReader:
                 labels[row : row + len(table)] = table[:, 0]
         sound = bool(np.isfinite(target).all())
         return sound and (labels is None or bool(np.isfinite(labels[row : row + len(table)]).all()))
-
-    def _piece_end(self, data: NDArray[np.uint8], start: int) -> int:
-        stop = min(start + _PIECE_BYTES, data.size)
-        if stop < data.size:
-            newline = _after_last_newline(data[start:stop])
-            stop = start + newline if newline else _after_next_newline(data, stop)
-        if stop - start > _PIECE_BYTES:
-            self._refuse_endless(stop - start)
-        return stop
 
     def _refuse_endless(self, line_bytes: int) -> None:
         if line_bytes > _LONGEST_LINE:
@@ -173,7 +219,7 @@ class CsvReader:
         peek = data[start : start + 32].tobytes().decode("ascii", "replace")
         if self._header is False or (self._header is None and is_number(split_cells(peek)[0])):
             return start
-        stop = _after_next_newline(data, start)
+        stop = after_next_newline(data, start)
         line = data[start:stop].tobytes().decode("utf-8", "replace").rstrip("\r\n")
         cells = split_cells(line)
         if self._header is None and not looks_like_names(cells):
@@ -190,25 +236,3 @@ class CsvReader:
         self.column_names = tuple(cells[self._label_size :])
         self.lines = 1
         return stop
-
-
-def _after_last_newline(data: NDArray[np.uint8]) -> int:
-    """Return the position after the last line end; 0 where there is none."""
-    for reach in (1 << 12, 1 << 18, data.size):  # most often it is near the end
-        tail = data[max(0, data.size - reach) :]
-        places = np.flatnonzero(tail == _NEWLINE)
-        if places.size:
-            return data.size - tail.size + int(places[-1]) + 1
-    return 0
-
-
-def _after_next_newline(data: NDArray[np.uint8], start: int) -> int:
-    """Return the position after the first line end from `start` on; the data's end where there is none."""
-    reach = 1 << 12
-    while start < data.size:
-        places = np.flatnonzero(data[start : start + reach] == _NEWLINE)
-        if places.size:
-            return start + int(places[0]) + 1
-        start += reach
-        reach *= 4
-    return data.size

@@ -25,6 +25,7 @@ def read_batches(
     labels: Labels = "optional",
     feature_dim: int | None = None,
     block_bytes: int = BLOCK_BYTES,
+    processes: int = 1,
 ) -> Iterator[Batch]:
     """Read all records of a source, in order, as batches of about `block_bytes`.
 
@@ -42,6 +43,10 @@ def read_batches(
         ``ignored``: labels are skipped, and `Batch.labels` is None.
     feature_dim
         The number of features that every record must have, where that is known beforehand.
+    processes
+        In how many processes a long CSV source is parsed, ahead of whoever takes the batches: as many as there are
+        CPUs to use. 1 parses in this process. They are forked when the first batch is asked for, and end with the
+        last one or when the iterator is closed.
 
     Raises
     ------
@@ -59,7 +64,7 @@ def read_batches(
     elif kind.media_type == CSV:
         from formats.csv_text import CsvReader
 
-        yield from CsvReader(kind, name, labels, feature_dim).read(window)
+        yield from CsvReader(kind, name, labels, feature_dim, processes=processes).read(window)
     else:
         from formats.json_text import read_json, read_json_lines
 

@@ -28,11 +28,14 @@ class Window(Protocol):
         True once nothing follows `data`.
     offset
         Where `data` begins in the source.
+    whole
+        All bytes of the source, where it is a buffer; None for a stream.
     """
 
     data: NDArray[np.uint8]
     last: bool
     offset: int
+    whole: NDArray[np.uint8] | None
 
     def advance(self, consumed: int, misalignment: int = 0, *, viewed: bool = True) -> None:
         """Drop `consumed` bytes from the front and bring more into sight.
@@ -112,6 +115,7 @@ class _BufferWindow:
 
     def __init__(self, data: NDArray[np.uint8], block_bytes: int) -> None:
         self._all = data
+        self.whole: NDArray[np.uint8] | None = data
         self._size = self._block_bytes = block_bytes
         self.offset = 0
         self._show()
@@ -136,6 +140,7 @@ class _StreamWindow:
         self._name = name
         self._size = self._block_bytes = block_bytes
         self.offset = 0
+        self.whole: NDArray[np.uint8] | None = None
         self.last = False
         self.data = np.frombuffer(start, np.uint8)
         self._memory = np.zeros(0, np.uint8)

@@ -223,3 +223,10 @@ def test_any_bytes_give_rows_or_a_data_error(text):
         return
     assert all(np.isfinite(batch.features).all() for batch in batches)
     assert sum(map(len, batches)) <= text.count(b"\n") + 1
+
+
+def test_a_header_longer_than_the_window():
+    text = b"a long name,another one\n1,2\n"
+    features, _, names = read(text, "csv;label_size=0;header=present", block_bytes=4)
+    np.testing.assert_array_equal(features, [[1, 2]])
+    assert names == ("a long name", "another one")

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _BOM: Final = b"\xef\xbb\xbf"
 _LONGEST_LINE: Final = 16 << 20
+_LONG_BYTES: Final = 16 << 20  # parsing them takes longer than to start and end workers, which takes 15 to 50 ms
 
 
 class CsvReader:
@@ -43,7 +44,7 @@ class CsvReader:
     sniff_header
         Whether a first line of nothing but names is taken for a header when the content type does not say.
     processes
-        In how many processes to parse a source that is longer than one window.
+        In how many processes to parse a long source.
     """
 
     def __init__(
@@ -79,10 +80,10 @@ class CsvReader:
 
     def read(self, window: Window) -> Iterator[Batch]:
         """Yield all lines from a window on."""
-        if self._processes > 1 and not window.last and sys.platform == "linux":
-            yield from self._read_ahead(window)
-            return
         while window.data.size:
+            if self._processes > 1 and _is_long(window):
+                yield from self._read_ahead(window)
+                return
             end = window.data.size if window.last else after_last_newline(window.data)
             self._refuse_endless(0 if end else window.data.size)
             batch = self._batch(window.data[:end]) if end else None
@@ -236,3 +237,9 @@ class CsvReader:
         self.column_names = tuple(cells[self._label_size :])
         self.lines = 1
         return stop
+
+
+def _is_long(window: Window) -> bool:
+    """Tell whether a source is worth workers: a buffer by its size, a stream by what has come of it."""
+    known = window.offset if window.whole is None else window.whole.size
+    return known >= _LONG_BYTES and not window.last and sys.platform == "linux"

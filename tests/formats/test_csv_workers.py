@@ -19,9 +19,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from algorithms.errors import DataError
+from formats import csv_text
 from formats.reading import read_batches
 
 BLOCK_BYTES = 4 << 20  # windows of 1 MB of text
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _any_length_is_long():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(csv_text, "_LONG_BYTES", 0)
+        yield
 
 
 def outcome(source, content_type="text/csv;label_size=0", **options):
@@ -135,6 +143,14 @@ def test_rows_of_killed_workers_are_parsed_here(text, number):
     assert multiprocessing.active_children() == []
 
 
+def test_short_sources_have_no_workers(text, monkeypatch):
+    monkeypatch.setattr(csv_text, "_LONG_BYTES", 16 << 20)
+    for source in (text, io.BytesIO(text)):
+        batches = read_batches(source, "csv", name="x", block_bytes=BLOCK_BYTES, processes=2)
+        next(batches)
+        assert multiprocessing.active_children() == []
+
+
 def test_closing_early_leaves_no_process(text):
     batches = read_batches(
         io.BytesIO(text * 4), "csv;label_size=0", name="x", block_bytes=BLOCK_BYTES, processes=2
@@ -152,7 +168,9 @@ asked = []
 signal.signal(signal.SIGTERM, lambda *_: asked.append(1))
 with open(sys.argv[1], "rb", buffering=0) as fifo:
     batches = read_batches(fifo, "csv;label_size=0", name="x", block_bytes=4 << 20, processes=2)
-    rows = len(next(batches))
+    rows = 0
+    while not multiprocessing.active_children():
+        rows += len(next(batches))
     print(*[child.pid for child in multiprocessing.active_children()], flush=True)
     rows += sum(map(len, batches))
 print(rows, len(asked))
@@ -200,7 +218,7 @@ def ends(pid):
 
 
 def test_workers_end_with_their_parent(text, tmp_path):
-    with reader_of_a_fifo(tmp_path, text * 2) as (reader, workers, _):
+    with reader_of_a_fifo(tmp_path, text * 5) as (reader, workers, _):
         assert len(workers) == 2
         reader.kill()
         reader.wait()
@@ -208,8 +226,8 @@ def test_workers_end_with_their_parent(text, tmp_path):
 
 
 def test_a_request_to_stop_is_the_parents_to_hear(text, tmp_path):
-    with reader_of_a_fifo(tmp_path, text * 2) as (reader, workers, finish):
+    with reader_of_a_fifo(tmp_path, text * 5) as (reader, workers, finish):
         os.killpg(reader.pid, signal.SIGTERM)
         assert all(map(ends, workers))
         finish()
-        assert reader.stdout.read().split() == ["160000", "1"]
+        assert reader.stdout.read().split() == ["400000", "1"]

@@ -6,10 +6,10 @@ fails where a page is not current.
 
 from __future__ import annotations
 
-import ast
 import dataclasses
 import json
 import re
+import string
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from algorithms.hyperparameters import declarations
 from container.algorithm_choice import LINEAR_LEARNER, PCA
 from container.metric_definitions import metric_definitions
 from container.training_specification import settings_type, text_of
+from tests.contract.clauses import WAYS, ClauseTest, clause_tests
 
 ROOT = Path(__file__).parents[1]
 _SECTION = re.compile(r"(<!-- generated: ([a-z- ]+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
@@ -39,30 +40,29 @@ def metric_definition_list(algorithm: str) -> str:
 
 
 def contract_table() -> str:
-    """Return the contract as a table: a line a test, and where that test runs."""
-    rows = []
-    for path in sorted((ROOT / "tests" / "contract").glob("test_*.py")):
-        tree = ast.parse(path.read_text())
-        everywhere_image = "pytestmark" in ast.unparse(tree)
-        for node in tree.body:
-            if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
-                places = _places(node, path.stem, everywhere_image)
-                if places:
-                    clause = node.name.removeprefix("test_").replace("_", " ")
-                    marks = ["yes" if place in places else "" for place in ("process", "image", "SDK 2", "SDK 3")]
-                    rows.append((f"{clause}", *marks, f"`{path.stem}`"))
-    return _table(("clause", "process", "image", "SDK 2", "SDK 3", "tests/contract/"), rows)
+    """Return the grid of the contract: clauses by ways of running, in each cell the test's file."""
+    rows: dict[tuple[str, str], list[ClauseTest]] = {}
+    for test in clause_tests():
+        rows.setdefault((test.section, test.text), []).append(test)
+    reasons: dict[str, str] = {}  # reason -> its mark, in order of appearance
+    lines = []
+    for (section, text), tests in rows.items():
+        cells = [_cell(way, tests, reasons) for way in WAYS]
+        lines.append((section, text, *cells, ", ".join(f"`{test.name.removeprefix('test_')}`" for test in tests)))
+    legend = "".join(f"- {mark}: {reason}\n" for reason, mark in reasons.items())
+    files = sorted({test.file.removeprefix("test_") for tests in rows.values() for test in tests})
+    links = "".join(f"[{file}]: ../tests/contract/test_{file}.py\n" for file in files)
+    table = _table(("", "clause", *WAYS.values(), "test"), lines)
+    return f"{table}\nNot shown there, because\n\n{legend}\n{links}"
 
 
-def _places(node: ast.FunctionDef, file: str, everywhere_image: bool) -> set[str]:
-    if file == "test_sdks":
-        return {"image", "SDK 3" if "sdk_3" in node.name else "SDK 2"}
-    arguments = {argument.arg for argument in node.args.args}
-    marked = any("mark.image" in ast.unparse(decorator) for decorator in node.decorator_list)
-    if "start" in arguments:
-        only_process = "request" in arguments
-        return {"process"} if only_process else {"process", "image"}
-    return {"image"} if everywhere_image or marked else set()
+def _cell(way: str, tests: list[ClauseTest], reasons: dict[str, str]) -> str:
+    """Name the file whose test runs in this way, or the mark of the reason why none does."""
+    files = sorted({test.file for test in tests if way in test.ways})
+    if files:
+        return ", ".join(f"[{file.removeprefix('test_')}]" for file in files)
+    reason = tests[0].absent[way]
+    return reasons.setdefault(reason, f"*{string.ascii_lowercase[len(reasons)]}*")
 
 
 def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:

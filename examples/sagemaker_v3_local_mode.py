@@ -1,6 +1,6 @@
-"""The Linear Learner walkthrough with the SageMaker Python SDK 3 on local containers, without an AWS account.
+"""Both MNIST walkthroughs with the SageMaker Python SDK 3 on local containers, without an AWS account.
 
-`pip install 'sagemaker>=3' `, `make image`, then `python -m examples.sagemaker_v3_local_mode`.
+`pip install 'sagemaker>=3'`, `make image`, then `python -m examples.sagemaker_v3_local_mode`.
 """
 
 import json
@@ -8,6 +8,7 @@ import os
 import socket
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -23,80 +24,100 @@ from sagemaker.train import ModelTrainer
 from sagemaker.train.configs import Compute, InputData
 from sagemaker.train.model_trainer import Mode
 
-from examples.digits import load_digits
+from examples.digits import Digits, load_digits
 
 IMAGE = os.environ.get("EIGENLEARN_IMAGE", "eigenlearn")
 ROLE = "arn:aws:iam::111111111111:role/any"  # never used locally, but the SDK asks for one
 
 
-def train(folder: Path, data: Path, feature_dim: int, hosts: int = 1) -> Path:
-    """Train on a folder of CSV files, label first; return the model's ``model.tar.gz``."""
+def train(folder: Path, hyperparameters: dict[str, object], rows: np.ndarray, content_type: str) -> Path:
+    """Train on rows, which become one CSV file; return the model's ``model.tar.gz``."""
+    data = folder / "data"
+    data.mkdir(parents=True)
+    np.savetxt(data / "train.csv", rows, "%.9g", ",")
     trainer = ModelTrainer(
         training_mode=Mode.LOCAL_CONTAINER,
         training_image=IMAGE,
         role=ROLE,
-        compute=Compute(instance_type="local_cpu", instance_count=hosts),
-        hyperparameters={
-            "feature_dim": feature_dim,
-            "predictor_type": "binary_classifier",
-            "mini_batch_size": 200,
-        },
-        input_data_config=[InputData(channel_name="train", data_source=str(data), content_type="text/csv")],
+        compute=Compute(instance_type="local_cpu", instance_count=1),
+        hyperparameters=hyperparameters,
+        input_data_config=[InputData(channel_name="train", data_source=str(data), content_type=content_type)],
         local_container_root=str(folder),
     )
     trainer.train(wait=True)
     return folder / "compressed_artifacts" / "model.tar.gz"
 
 
-def deploy(model: Path, root: Path) -> LocalSession:
+def deploy(model: Path) -> LocalSession:
     """Start a local endpoint that serves a model; it is the session's only one."""
     session = LocalSession()
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
-    session.config = {"local": {"local_code": True, "container_root": str(root), "serving_port": port}}
+    root = tempfile.mkdtemp(prefix="eigenlearn-endpoint-")
+    session.config = {"local": {"local_code": True, "container_root": root, "serving_port": port}}
     client = session.sagemaker_client
-    client.create_model(
-        ModelName="zeros",
-        PrimaryContainer={"Image": IMAGE, "ModelDataUrl": f"file://{model}", "Environment": {}},
-    )
-    client.create_endpoint_config(
-        "zeros",
-        [
-            {
-                "VariantName": "all",
-                "ModelName": "zeros",
-                "InstanceType": "local",
-                "InitialInstanceCount": 1,
-            }
-        ],
-    )
-    client.create_endpoint("zeros", "zeros")
+    client.create_model("digits", {"Image": IMAGE, "ModelDataUrl": f"file://{model}", "Environment": {}})
+    variant = {"VariantName": "all", "ModelName": "digits", "InstanceType": "local", "InitialInstanceCount": 1}
+    client.create_endpoint_config("digits", [variant])
+    client.create_endpoint("digits", "digits")
     return session
 
 
-def main() -> None:
-    """Train, deploy, ask about every test image, and print the confusion matrix."""
-    digits = load_digits()
-    folder = Path(tempfile.mkdtemp(prefix="eigenlearn-"))
-    data, root = folder / "data", folder / "endpoint"
-    data.mkdir()
-    root.mkdir()
-    is_zero = digits.train_labels == 0
-    np.savetxt(data / "train.csv", np.column_stack([is_zero, digits.train_images]), "%.9g", ",")
-    model = train(folder, data, digits.train_images.shape[1])
-
-    session = deploy(model, root)
-    serializer = CSVSerializer()
-    labels = []
-    for images in np.array_split(digits.test_images, 100):
+def ask(session: LocalSession, rows: np.ndarray) -> list[dict[str, Any]]:
+    """Ask the endpoint about all rows, in 100 requests; return one answer a row."""
+    answers = []
+    for part in np.array_split(rows, min(100, len(rows))):
         answer = session.sagemaker_runtime_client.invoke_endpoint(
-            serializer.serialize(images), "zeros", ContentType="text/csv", Accept="application/json"
+            CSVSerializer().serialize(part), "digits", ContentType="text/csv", Accept="application/json"
         )
-        labels += [record["predicted_label"] for record in json.loads(answer["Body"].read())["predictions"]]
-    session.sagemaker_client.delete_endpoint("zeros")
+        (records,) = json.loads(answer["Body"].read()).values()  # "predictions" or "projections"
+        answers += records
+    session.sagemaker_client.delete_endpoint("digits")
+    return answers
+
+
+def is_it_a_zero(digits: Digits, folder: Path) -> None:
+    """Linear Learner: train on 'zero or not', ask about every test image, print the confusion matrix."""
+    hyperparameters = {
+        "feature_dim": digits.train_images.shape[1],
+        "predictor_type": "binary_classifier",
+        "mini_batch_size": 200,
+    }
+    rows = np.column_stack([digits.train_labels == 0, digits.train_images])  # CSV has its label first
+    session = deploy(train(folder, hyperparameters, rows, "text/csv"))
+    labels = [record["predicted_label"] for record in ask(session, digits.test_images)]
     actual, predicted = digits.test_labels == 0, np.array(labels) == 1
     print(f"zeros found {np.sum(actual & predicted)}, missed {np.sum(actual & ~predicted)}")
     print(f"other digits taken for a zero {np.sum(~actual & predicted)}, rejected {np.sum(~actual & ~predicted)}")
+
+
+def eigendigits(digits: Digits, folder: Path) -> None:
+    """PCA: a record is one pixel in all images; project every pixel and say how much variance that keeps."""
+    pixels = np.ascontiguousarray(digits.train_images.T, dtype="float64")
+    hyperparameters = {
+        "feature_dim": pixels.shape[1],
+        "num_components": 10,
+        "subtract_mean": True,
+        "algorithm_mode": "randomized",
+        "mini_batch_size": 200,
+    }
+    session = deploy(train(folder, hyperparameters, pixels, "text/csv;label_size=0"))
+    projections = np.array([record["projection"] for record in ask(session, pixels)])
+    centred = pixels - pixels.mean(0)
+    best = np.linalg.eigvalsh(centred @ centred.T)[-10:].sum()
+    kept = np.square(projections - projections.mean(0)).sum()
+    print(
+        f"projected {projections.shape[0]} records on {projections.shape[1]} components, which hold "
+        f"{kept / best:.6f} of the best possible variance"
+    )
+
+
+def main() -> None:
+    """Run both walkthroughs."""
+    digits = load_digits()
+    folder = Path(tempfile.mkdtemp(prefix="eigenlearn-"))
+    is_it_a_zero(digits, folder / "linear")
+    eigendigits(digits, folder / "pca")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-WAYS: Mapping[str, str] = {"process": "process", "container": "image", "sdk2": "SDK 2", "sdk3": "SDK 3"}
+WAYS: Mapping[str, str] = {"process": "process", "container": "container", "sdk2": "SDK 2", "sdk3": "SDK 3"}
 
 # Why a clause is not shown in one of the ways.
 FILES_ONLY = "local mode mounts folders: it has no Pipe or FastFile mode, and no manifests"
@@ -27,7 +27,11 @@ NEEDS_A_NETWORK = "hosts with names of their own need containers on a network"
 ENDS_WITH_ITS_FIRST = "a container ends with its first process"
 SAME_CONTAINER = "to the signal it is the same container; the row before shows that it arrives"
 NOT_A_CALL = "the SDK makes no such call"
+OTHER_TEST = "another test of this clause shows it"
+IN_THE_SDKS = "the SDKs' cells run it in containers"
 SDK_ONLY = "these are calls of the SDK; their effect on the container is in the other rows"
+
+WALKTHROUGHS = "both walkthroughs, as a person writes them"
 
 
 def clause(section: str, text: str, **absent: str) -> pytest.MarkDecorator:

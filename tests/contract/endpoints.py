@@ -1,6 +1,8 @@
 """The four ways to serve a trained model, seen as one thing that answers requests."""
 
 import base64
+import contextlib
+import http.client
 import os
 import signal
 import socket
@@ -62,16 +64,12 @@ class Endpoint:
 
     def get(self, path: str) -> Answer:
         """GET a path, as SageMaker itself does."""
-        return _request(urllib.request.Request(self.address + path))
-
-
-def _request(request: urllib.request.Request) -> Answer:
-    try:
-        with urllib.request.urlopen(request, timeout=10) as answer:
-            return Answer(answer.status, answer.headers.get("Content-Type", ""), answer.read())
-    except urllib.error.HTTPError as error:
-        with error:
-            return Answer(error.code, error.headers.get("Content-Type", ""), error.read())
+        try:
+            with urllib.request.urlopen(self.address + path, timeout=10) as answer:
+                return Answer(answer.status, answer.headers.get("Content-Type", ""), answer.read())
+        except urllib.error.HTTPError as error:
+            with error:
+                return Answer(error.code, error.headers.get("Content-Type", ""), error.read())
 
 
 def _over_http(tree: Tree, address: str) -> Endpoint:
@@ -82,7 +80,12 @@ def _over_http(tree: Tree, address: str) -> Endpoint:
             "X-Amzn-SageMaker-Custom-Attributes": attributes,
         }
         headers = {name: value for name, value in given.items() if value is not None}
-        return _request(urllib.request.Request(f"{address}/invocations", body, headers))
+        connection = http.client.HTTPConnection(address.removeprefix("http://"), timeout=10)
+        with contextlib.closing(connection):
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # refused before it was read
+                connection.request("POST", "/invocations", body, headers)
+            answer = connection.getresponse()
+            return Answer(answer.status, answer.headers.get("Content-Type", ""), answer.read())
 
     endpoint = Endpoint(tree, address, post)
 

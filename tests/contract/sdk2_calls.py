@@ -15,10 +15,8 @@ from pathlib import Path
 
 import numpy as np
 import sagemaker.amazon.common as smac
-from sagemaker.deserializers import JSONDeserializer
 from sagemaker.estimator import Estimator
 from sagemaker.local import LocalSession
-from sagemaker.serializers import CSVSerializer
 
 IMAGE = os.environ["EIGENLEARN_IMAGE"]
 FOLDER = Path(tempfile.mkdtemp(prefix="eigenlearn-sdk2-"))
@@ -40,11 +38,11 @@ def session() -> LocalSession:
     return made
 
 
-def estimator(name: str, hosts: int = 1, **hyperparameters: object) -> Estimator:
+def estimator(name: str, **hyperparameters: object) -> Estimator:
     made = Estimator(
         image_uri=IMAGE,
         role="arn:aws:iam::111111111111:role/any",
-        instance_count=hosts,
+        instance_count=1,
         instance_type="local",
         output_path=f"file://{FOLDER}/{name}",
         sagemaker_session=session(),
@@ -85,27 +83,6 @@ def record_predictor() -> dict[str, object]:
     return {"accuracy": float(np.mean(labels == LABELS)), "scores": len(scores), "score_0": scores[0]}
 
 
-def two_hosts() -> dict[str, object]:
-    """instance_count=2 with replicated data: both hosts share one model folder."""
-    job = estimator("hosts", hosts=2, num_components=2, feature_dim=6, mini_batch_size=50)
-    job.fit({"train": channel("hosts", None)}, logs=False)
-    predictor = job.deploy(1, "local", wait=False, serializer=CSVSerializer(), deserializer=JSONDeserializer())
-    answer = eventually(predictor.predict, FEATURES[:3])
-    predictor.delete_endpoint()
-    models = [path.name for path in (FOLDER / "hosts").iterdir() if path.name.startswith("model_")]
-    return {"models": len(models), "projections": len(answer["projections"])}
-
-
-def failure() -> dict[str, object]:
-    """A job whose hyperparameter is wrong must be an exception in the user's notebook."""
-    job = estimator("failure", num_components=0, feature_dim=6, mini_batch_size=50)
-    try:
-        job.fit({"train": channel("failure", None)}, logs=False)
-    except RuntimeError as error:
-        return {"raised": str(error)}
-    return {"raised": None}
-
-
 def batch_transform() -> dict[str, object]:
     """A batch transform job: lines of CSV in, one output file."""
     job = estimator("transform", num_components=2, feature_dim=6, mini_batch_size=50)
@@ -130,7 +107,7 @@ def batch_transform() -> dict[str, object]:
 
 def main() -> int:
     results = {}
-    for call in (record_predictor, two_hosts, failure, batch_transform):
+    for call in (record_predictor, batch_transform):
         try:
             results[call.__name__] = call()
         except Exception:

@@ -73,7 +73,7 @@ def serve(root: str, model: str) -> int:
     session = _session(root, {})
     Path(root).mkdir(exist_ok=True)
     deployed = Model(IMAGE, model_data=f"file://{model}", role=ROLE, sagemaker_session=session)
-    deployed.deploy(1, "local", endpoint_name="tested")
+    deployed.deploy(1, "local", endpoint_name="tested", wait=False)  # /ping has answered; wait=True sleeps on
     _serving.append((session, "tested"))
     return int(session.config["local"]["serving_port"])
 

@@ -11,7 +11,6 @@ import os
 import re
 import sys
 import traceback
-from contextlib import redirect_stdout
 from importlib import import_module
 from typing import Any
 
@@ -46,16 +45,15 @@ def call(sdk: Any, request: dict[str, Any]) -> dict[str, Any]:
 
 def main() -> None:
     """Answer calls until standard input ends."""
-    with redirect_stdout(sys.stderr):
-        sdk = import_module(f"{sys.argv[1]}_jobs")  # beside this file
+    answers, sys.stdout = sys.stdout, sys.stderr  # the SDKs' threads print whenever a container does
+    sdk = import_module(f"{sys.argv[1]}_jobs")  # beside this file
     for line in sys.stdin:
         try:
-            with redirect_stdout(sys.stderr):
-                answer = call(sdk, json.loads(line))
+            answer = call(sdk, json.loads(line))
         except Exception:
             answer = {"error": traceback.format_exc()}
-        sys.stdout.write(json.dumps(answer) + "\n")
-        sys.stdout.flush()
+        answers.write(json.dumps(answer) + "\n")
+        answers.flush()
     os._exit(0)  # the SDKs' own threads would wait for their containers
 
 

@@ -6,11 +6,15 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from tests.contract.clauses import NEEDS_A_NETWORK, OTHER_TEST, clause
+from tests.contract.conftest import Start
 from tests.contract.runs import ContainerRun, docker, wait_until
 from tests.contract.trees import Tree
 
 Container = Callable[..., ContainerRun]
 pytestmark = pytest.mark.image
+ONE_WRITES = "replicated data: one host writes the model, all end together"
+STOPS_ALL = "local mode stops all hosts when the first one ends"
 
 
 @pytest.fixture
@@ -45,6 +49,13 @@ def hosts(network: str, container: Container, pca_tree: Tree) -> Iterator[Callab
         run.remove()
 
 
+@clause(
+    "Hosts",
+    ONE_WRITES,
+    process=NEEDS_A_NETWORK,
+    sdk2=OTHER_TEST,
+    sdk3=OTHER_TEST,
+)
 @pytest.mark.parametrize("order", [["algo-1", "algo-2"], ["algo-2", "algo-1"]])
 def test_only_the_first_writes_and_both_end_together(
     hosts: Callable[[str], ContainerRun], pca_tree: Tree, order: list[str]
@@ -59,6 +70,23 @@ def test_only_the_first_writes_and_both_end_together(
     assert abs(_seconds(ends[0]) - _seconds(ends[1])) < 2
 
 
+@clause("Hosts", ONE_WRITES, process=NEEDS_A_NETWORK, container=OTHER_TEST)
+def test_two_hosts_of_local_mode(start: Start, pca_tree: Tree) -> None:
+    """`instance_count=2`: the first of the SDK's containers to end takes the other with it."""
+    pca_tree.hosts = ("algo-1", "algo-2")
+    result = start(pca_tree.write()).wait()
+    assert result.code == 0, result.log
+    assert pca_tree.model() is not None
+    assert "report.json" in pca_tree.model_files
+
+
+@clause(
+    "Hosts",
+    "a failure of the first host is the failure of all",
+    process=NEEDS_A_NETWORK,
+    sdk2=STOPS_ALL,
+    sdk3=STOPS_ALL,
+)
 def test_a_failure_of_the_first_is_the_failure_of_all(
     hosts: Callable[[str], ContainerRun], pca_tree: Tree
 ) -> None:
@@ -73,6 +101,13 @@ def test_a_failure_of_the_first_is_the_failure_of_all(
     )
 
 
+@clause(
+    "Hosts",
+    "a first host that is killed fails the others",
+    process=NEEDS_A_NETWORK,
+    sdk2=STOPS_ALL,
+    sdk3=STOPS_ALL,
+)
 def test_a_first_host_that_is_killed_fails_the_other(hosts: Callable[[str], ContainerRun], pca_tree: Tree) -> None:
     pca_tree.channels = {"train": {"TrainingInputMode": "Pipe"}}  # whose FIFO never comes
     pca_tree.write()

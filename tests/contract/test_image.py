@@ -14,10 +14,12 @@ import numpy as np
 import pytest
 
 from formats import write_recordio
+from tests.contract.clauses import ABOUT_THE_IMAGE, clause
 from tests.contract.runs import ContainerRun, docker, wait_until
 from tests.contract.trees import Tree, labelled_rows
 
 pytestmark = pytest.mark.image
+ONLY_THE_IMAGE = dict.fromkeys(("process", "sdk2", "sdk3"), ABOUT_THE_IMAGE)
 Container = Callable[..., ContainerRun]
 BUDGET_MB = 350  # over the base, uncompressed
 
@@ -31,6 +33,7 @@ def run_in(image: str, *command: str) -> str:
     return docker("run", "--rm", "--network=none", image, *command)
 
 
+@clause("Image", "`CMD` is `train`, no entry point, port 8080, SIGTERM", **ONLY_THE_IMAGE)
 def test_it_starts_as_sagemaker_starts_it(settings: dict[str, dict[str, object]]) -> None:
     config = settings["Config"]
     assert config["Cmd"] == ["train"]  # the SDK 3 passes no command
@@ -40,6 +43,7 @@ def test_it_starts_as_sagemaker_starts_it(settings: dict[str, dict[str, object]]
     assert config["Healthcheck"]["Test"] == ["CMD", "healthcheck"]  # type: ignore[index]
 
 
+@clause("Image", "labels of SageMaker and OCI", **ONLY_THE_IMAGE)
 def test_it_has_the_labels_that_sagemaker_and_registries_read(
     settings: dict[str, dict[str, dict[str, str]]],
 ) -> None:
@@ -50,11 +54,13 @@ def test_it_has_the_labels_that_sagemaker_and_registries_read(
         assert labels[f"org.opencontainers.image.{name}"]
 
 
+@clause("Image", "size within the budget", **ONLY_THE_IMAGE)
 def test_it_is_small(image: str) -> None:
     megabytes = int(run_in(image, "du", "-sm", "/opt/eigenlearn").split()[0])
     assert megabytes < BUDGET_MB
 
 
+@clause("Image", "no compiler, no package cache, no test suites", **ONLY_THE_IMAGE)
 def test_nothing_that_only_builds_is_in_it(image: str) -> None:
     program = (
         "import importlib.util as u, shutil\n"
@@ -66,6 +72,7 @@ def test_nothing_that_only_builds_is_in_it(image: str) -> None:
     assert run_in(image, "sh", "-c", "find /opt/eigenlearn -name tests | head -3") == ""
 
 
+@clause("Image", "a bill of materials", **ONLY_THE_IMAGE)
 def test_it_lists_what_is_in_it(image: str) -> None:
     document = json.loads(run_in(image, "cat", "/opt/eigenlearn/share/eigenlearn/sbom.cdx.json"))
     listed = {entry["name"].lower(): entry["version"] for entry in document["components"]}
@@ -75,6 +82,7 @@ def test_it_lists_what_is_in_it(image: str) -> None:
     assert len(document["components"]) == len(listed)
 
 
+@clause("Image", "NumPy's code for every processor from x86-64-v2 on", **ONLY_THE_IMAGE)
 def test_it_needs_no_processor_newer_than_those_of_ml_m4(image: str) -> None:
     """ml.m4 and ml.c4 have AVX2 at most; what is newer is chosen at start, where the processor has it."""
     program = "from numpy._core._multiarray_umath import __cpu_baseline__; print(*__cpu_baseline__)"
@@ -83,12 +91,14 @@ def test_it_needs_no_processor_newer_than_those_of_ml_m4(image: str) -> None:
         assert needed <= {"SSE", "SSE2", "SSE3", "SSSE3", "SSE41", "POPCNT", "SSE42", "X86_V2"}
 
 
+@clause("Image", "`train --help`", **ONLY_THE_IMAGE)
 def test_train_explains_itself(image: str) -> None:
     text = run_in(image, "train", "--help")
     assert "hyperparameters.json" in text
     assert "exit codes:" in text
 
 
+@clause("Image", "any `--user`, `--read-only`, `--network none`, `--cap-drop ALL`", **ONLY_THE_IMAGE)
 def test_it_runs_as_any_user_read_only_without_network_and_capabilities(
     container: Container, pca_tree: Tree, linear_tree: Tree
 ) -> None:
@@ -100,6 +110,7 @@ def test_it_runs_as_any_user_read_only_without_network_and_capabilities(
         assert (tree.root / "model/model_algo-1").stat().st_uid == 4321
 
 
+@clause("Image", "what root wrote, the folder's owner can remove", **ONLY_THE_IMAGE)
 def test_files_that_root_wrote_can_be_removed_by_the_folders_owner(container: Container, pca_tree: Tree) -> None:
     """The pain of local mode: the container runs as root, and the user cannot clean up after it."""
     shutil.rmtree(pca_tree.write().root / "output")
@@ -126,6 +137,7 @@ def _owned_by(tree: Tree, user: int) -> None:
         os.chown(path, user, user)
 
 
+@clause("Image", "BLAS threads follow the CPU quota", **ONLY_THE_IMAGE)
 @pytest.mark.parametrize(("option", "threads"), [("--cpus=1", "1"), ("--cpus=2", "2")])
 def test_threads_follow_the_cpu_quota_of_the_container(
     container: Container, pca_tree: Tree, option: str, threads: str
@@ -134,6 +146,7 @@ def test_threads_follow_the_cpu_quota_of_the_container(
     assert f"{threads} CPUs, {threads} BLAS threads" in log
 
 
+@clause("Image", "the health check", **ONLY_THE_IMAGE)
 def test_the_health_check_lets_training_be_and_asks_a_server(container: Container, pca_tree: Tree) -> None:
     pca_tree.channels = {"train": {"TrainingInputMode": "Pipe"}}  # whose FIFO never comes
     training = container(pca_tree.write())
@@ -178,6 +191,9 @@ def csv(rows: np.ndarray) -> bytes:
     return "\n".join(",".join(repr(float(value)) for value in row) for row in rows).encode()
 
 
+@clause(
+    "Image", "it serves what it trained, restricted, and ends within seconds of `docker stop`", **ONLY_THE_IMAGE
+)
 def test_it_serves_what_it_trained(
     container: Container, linear_tree: Tree, serve: Callable[..., tuple[ContainerRun, str]]
 ) -> None:
@@ -194,6 +210,7 @@ def test_it_serves_what_it_trained(
     assert run.wait().code == 0
 
 
+@clause("Image", "`SAGEMAKER_BIND_TO_PORT`", **ONLY_THE_IMAGE)
 def test_it_serves_on_the_port_that_sagemaker_chooses(
     container: Container, pca_tree: Tree, serve: Callable[..., tuple[ContainerRun, str]]
 ) -> None:
@@ -205,6 +222,7 @@ def test_it_serves_on_the_port_that_sagemaker_chooses(
     docker("exec", run.name, "healthcheck")
 
 
+@clause("Image", "multi-model endpoints", **ONLY_THE_IMAGE)
 def test_it_serves_many_models(
     container: Container, pca_tree: Tree, serve: Callable[..., tuple[ContainerRun, str]], tmp_path: Path
 ) -> None:

@@ -12,8 +12,10 @@ import pytest
 from examples import eigendigits, is_it_a_zero
 from examples.digits import load_digits
 from examples.steps import Steps
+from tests.contract.clauses import IN_THE_SDKS, OTHER_TEST, WALKTHROUGHS, clause
 
 
+@clause("Start", WALKTHROUGHS, container=IN_THE_SDKS, sdk2=OTHER_TEST, sdk3=OTHER_TEST)
 def test_is_it_a_zero_on_the_small_digits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MNIST_DIR", "")
     confusion = is_it_a_zero.run(load_digits(), tmp_path / "job", Steps())
@@ -21,6 +23,7 @@ def test_is_it_a_zero_on_the_small_digits(tmp_path: Path, monkeypatch: pytest.Mo
     assert confusion.errors <= 4
 
 
+@clause("Start", WALKTHROUGHS, container=IN_THE_SDKS, sdk2=OTHER_TEST, sdk3=OTHER_TEST)
 def test_eigendigits_of_the_small_digits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MNIST_DIR", "")
     assert eigendigits.run(load_digits(), tmp_path / "job", tmp_path / "digits.png", Steps()) > 0.9999

@@ -7,10 +7,18 @@ import struct
 from typing import Any
 
 from algorithms.errors import DataError
+from container.joined_attributes import (
+    JoinedAttributes,
+    attributes_of_text,
+    join_record,
+    join_text,
+    label_beside_record,
+)
+from formats.framing import MAGIC as _MAGIC
 
-_MAGIC = 0xCED7230A
 _HEADER = struct.Struct("<II")
 _BUFFER_BYTES = 1 << 16
+_HEAD_BYTES = 1 << 22  # looked at to learn how the channel is made
 
 
 def unwrap(stream: io.BufferedReader[Any], name: str, text: bool) -> io.BufferedReader[Any]:
@@ -23,14 +31,18 @@ def unwrap(stream: io.BufferedReader[Any], name: str, text: bool) -> io.Buffered
     name
         What error messages call it.
     text
-        True for ``text/csv``: every frame holds one or more lines. Otherwise a frame holds either one bare
-        protobuf record, which makes the pipe an ordinary recordIO stream as it is, or a whole recordIO object,
-        which is then framed twice.
+        True for ``text/csv``: a frame holds one or more lines, or one attribute of a line. Otherwise a frame holds
+        one bare protobuf record, which makes the pipe an ordinary recordIO stream as it is; or a record's label,
+        where an augmented manifest names the two apart; or a whole recordIO object, which is then framed twice.
     """
-    if text:
-        return io.BufferedReader(Unwrapped(stream, name, ending=b"\n"), _BUFFER_BYTES)
-    head = stream.read(12)
+    head = stream.read(_HEAD_BYTES)
     whole: io.BufferedReader[Any] = io.BufferedReader(_Prefixed(head, stream), _BUFFER_BYTES)
+    attributes = attributes_of_text(head) if text else label_beside_record(head)
+    if attributes > 1:
+        join = join_text if text else join_record
+        return io.BufferedReader(JoinedAttributes(whole, name, attributes, join), _BUFFER_BYTES)
+    if text:
+        return io.BufferedReader(Unwrapped(whole, name, ending=b"\n"), _BUFFER_BYTES)
     framed_twice = head[8:12] == _MAGIC.to_bytes(4, "little")
     return io.BufferedReader(Unwrapped(whole, name), _BUFFER_BYTES) if framed_twice else whole
 
@@ -40,7 +52,7 @@ class _Prefixed(io.RawIOBase):
 
     def __init__(self, head: bytes, stream: io.BufferedReader[Any]) -> None:
         super().__init__()
-        self._head = head
+        self._head = memoryview(head)
         self._stream = stream
 
     def readable(self) -> bool:

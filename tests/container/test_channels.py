@@ -1,58 +1,22 @@
-"""Channels: files of every arrangement, FIFOs of every misfortune, and objects wrapped in frames."""
+"""Channels of files, in every arrangement."""
 
-import contextlib
 import gzip
-import io
 import json
-import os
-import struct
-import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from algorithms.batch import Batch
 from algorithms.errors import DataError
-from container.channels import Channel, PipeChannel, hold_in_memory, open_channels
+from container.channels import Channel, hold_in_memory, open_channels
 from container.configuration import ChannelDescription
-from container.pipes import StoppedWhileWaiting, open_pipe
-from container.wrapped_records import unwrap
 from formats import write_recordio
-
-ROWS = np.arange(12, dtype=np.float32).reshape(4, 3)
-LABELS = np.array([0, 1, 0, 1], np.float32)
-CSV_TEXT = b"0,0,1,2\n1,3,4,5\n0,6,7,8\n1,9,10,11\n"
-
-
-def never() -> bool:
-    return False
+from tests.container.channel_data import CSV_TEXT, LABELS, ROWS, labels_of, never, rows_of
 
 
 def train(folder: Path, description: ChannelDescription | None = None, labels: str = "required") -> Channel:
     description = description or ChannelDescription("train", "text/csv")
     return open_channels([description], folder, labels, never)["train"]  # type: ignore[arg-type]
-
-
-def rows_of(batches: Iterator[Batch]) -> np.ndarray:
-    return np.concatenate([np.asarray(batch.features) for batch in batches])
-
-
-def labels_of(batches: Iterator[Batch]) -> list[float]:
-    return [float(label) for batch in batches for label in batch.labels]  # type: ignore[union-attr]
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    (tmp_path / "train").mkdir()
-    return tmp_path
-
-
-# --- files -----------------------------------------------------------------------------------------------------
 
 
 def test_several_files_at_any_depth_are_read_in_the_order_of_their_names(folder: Path) -> None:
@@ -158,153 +122,3 @@ def test_channels_that_do_not_fit_are_read_again(folder: Path) -> None:
     path.unlink()
     with pytest.raises(DataError, match="cannot be read: No such file"):
         rows_of(iter(held))
-
-
-# --- pipes -----------------------------------------------------------------------------------------------------
-
-
-def feed(path: Path, chunks: Sequence[bytes], *, make_after: float = 0.0) -> threading.Thread:
-    """Write chunks into a FIFO as SageMaker does: it appears late and is opened once."""
-
-    def run() -> None:
-        time.sleep(make_after)
-        if not path.exists():
-            os.mkfifo(path)
-        try:
-            with path.open("wb", buffering=0) as fifo:
-                for chunk in chunks:
-                    fifo.write(chunk)
-                    time.sleep(0.01)
-        except BrokenPipeError:
-            pass
-
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    return thread
-
-
-def pipe_channel(
-    folder: Path, stopping: Callable[[], bool] = never, patience: float = 5, **fields: object
-) -> PipeChannel:
-    description = ChannelDescription("train", "text/csv", "Pipe", **fields)  # type: ignore[arg-type]
-    return PipeChannel(description, folder, "required", stopping, patience)
-
-
-def test_each_pass_reads_the_fifo_of_its_epoch_even_when_it_appears_late(folder: Path) -> None:
-    channel = pipe_channel(folder)
-    for epoch in range(3):
-        writer = feed(folder / f"train_{epoch}", [CSV_TEXT[:5], CSV_TEXT[5:9], CSV_TEXT[9:]], make_after=0.1)
-        np.testing.assert_array_equal(rows_of(iter(channel)), ROWS)
-        writer.join(5)
-        assert not writer.is_alive()
-
-
-def test_a_peek_costs_one_epoch_and_ends_its_writer(folder: Path) -> None:
-    wide = np.zeros((1000, 25_000), np.float32)  # 100 MB: several blocks, so a pass can be given up between two
-    writer = feed(folder / "train_0", [write_recordio(wide, np.zeros(len(wide), np.float32))])
-    channel = PipeChannel(ChannelDescription("train", mode="Pipe"), folder, "required", never, 5)
-    peek = iter(channel)
-    assert len(next(peek)) < len(wide)
-    peek.close()  # type: ignore[attr-defined]
-    writer.join(5)
-    assert not writer.is_alive()
-    feed(folder / "train_1", [write_recordio(ROWS, LABELS)])
-    np.testing.assert_array_equal(rows_of(iter(channel)), ROWS)
-
-
-def test_gzip_and_recordio_come_through_pipes(folder: Path) -> None:
-    data = gzip.compress(write_recordio(ROWS, LABELS))
-    feed(folder / "train_0", [data[:7], data[7:]])
-    channel = PipeChannel(ChannelDescription("train", mode="Pipe"), folder, "required", never, 5)
-    np.testing.assert_array_equal(rows_of(iter(channel)), ROWS)
-
-
-def test_a_writer_that_dies_within_a_record_is_an_error_that_names_the_pipe(folder: Path) -> None:
-    data = write_recordio(ROWS, LABELS)
-    feed(folder / "train_0", [data[: len(data) // 2 + 3]])
-    channel = PipeChannel(ChannelDescription("train", mode="Pipe"), folder, "required", never, 5)
-    with pytest.raises(DataError, match="train_0"):
-        list(channel)
-
-
-def test_a_writer_that_sends_nothing_leaves_an_empty_channel(folder: Path) -> None:
-    feed(folder / "train_0", [])
-    with pytest.raises(DataError, match="Channel 'train' is empty"):
-        list(pipe_channel(folder))
-
-
-def test_a_fifo_that_never_appears_or_has_no_writer_is_given_up(folder: Path) -> None:
-    with pytest.raises(DataError, match="train_0 does not exist"):
-        list(pipe_channel(folder, patience=0.2))
-    os.mkfifo(folder / "train_0")
-    with pytest.raises(DataError, match="train_0 has no writer"):
-        list(pipe_channel(folder, patience=0.2))
-
-
-def test_a_request_to_stop_ends_every_kind_of_waiting(folder: Path) -> None:
-    asked = threading.Event()
-    threading.Timer(0.3, asked.set).start()
-    started = time.monotonic()
-    with pytest.raises(StoppedWhileWaiting):  # no FIFO
-        open_pipe(folder / "train_0", asked.is_set)
-    os.mkfifo(folder / "train_0")
-    with pytest.raises(StoppedWhileWaiting):  # no writer
-        open_pipe(folder / "train_0", asked.is_set)
-    writer = os.open(folder / "train_0", os.O_RDWR)
-    os.write(writer, CSV_TEXT[:10])
-    with (
-        open_pipe(folder / "train_0", asked.is_set) as pipe,
-        pytest.raises(StoppedWhileWaiting),
-    ):  # a silent writer
-        pipe.read(100)
-    os.close(writer)
-    assert time.monotonic() - started < 5
-
-
-def test_a_stopped_pass_ends_quietly_so_that_the_job_can_save_what_it_has(folder: Path) -> None:
-    asked = threading.Event()
-    os.mkfifo(folder / "train_0")
-    writer = os.open(folder / "train_0", os.O_RDWR)
-    os.write(writer, CSV_TEXT)
-    threading.Timer(0.3, asked.set).start()
-    channel = pipe_channel(folder, asked.is_set)
-    assert list(channel._read()) == []
-    os.close(writer)
-
-
-# --- wrapped objects -------------------------------------------------------------------------------------------
-
-
-def frame(content: bytes) -> bytes:
-    return struct.pack("<II", 0xCED7230A, len(content)) + content + b"\0" * (-len(content) % 4)
-
-
-def test_csv_objects_in_frames_are_lines_again_with_or_without_final_newlines(folder: Path) -> None:
-    lines = CSV_TEXT.splitlines()
-    framed = frame(lines[0]) + frame(lines[1] + b"\n") + frame(lines[2] + b"\n" + lines[3])
-    feed(folder / "train_0", [framed[:3], framed[3:30], framed[30:]])
-    np.testing.assert_array_equal(rows_of(iter(pipe_channel(folder, wrapped=True))), ROWS)
-
-
-@pytest.mark.parametrize("twice", [False, True], ids=["bare records", "whole recordIO objects"])
-def test_recordio_in_frames_is_read_once_or_twice_framed(folder: Path, twice: bool) -> None:
-    whole = write_recordio(ROWS, LABELS)
-    half = write_recordio(ROWS[:2], LABELS[:2])
-    data = frame(half) + frame(write_recordio(ROWS[2:], LABELS[2:])) if twice else whole
-    feed(folder / "train_0", [data[:5], data[5:]])
-    channel = PipeChannel(ChannelDescription("train", mode="Pipe", wrapped=True), folder, "required", never, 5)
-    np.testing.assert_array_equal(rows_of(iter(channel)), ROWS)
-
-
-@given(st.lists(st.binary(max_size=40)), st.integers(1, 7))
-def test_whatever_was_framed_comes_out_whole(contents: list[bytes], step: int) -> None:
-    framed = b"".join(map(frame, contents))
-    stream = unwrap(io.BufferedReader(io.BytesIO(framed), step), "pipe", text=True)  # type: ignore[arg-type]
-    expected = b"".join(c if c.endswith(b"\n") or not c else c + b"\n" for c in contents)
-    assert stream.read() == expected
-
-
-@given(st.binary(max_size=60))
-def test_any_bytes_are_contents_or_a_data_error(data: bytes) -> None:
-    with contextlib.suppress(DataError):
-        unwrap(io.BufferedReader(io.BytesIO(data)), "pipe", text=True).read()  # type: ignore[arg-type]

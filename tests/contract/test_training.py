@@ -164,6 +164,21 @@ def test_wrapped_csv_objects_from_a_pipe(start: Start, linear_tree: Tree, tmp_pa
     assert linear_tree.artifact == piped.artifact
 
 
+@clause("Input", "an augmented manifest: one frame an attribute, joined to records", **WITHOUT_SDKS_MODES)
+def test_an_augmented_manifest(start: Start, linear_tree: Tree, tmp_path: Path) -> None:
+    """`AttributeNames=["label", "features"]`, as SageMaker streams it."""
+    features, labels = labelled_rows(np.random.default_rng(3))
+    linear_tree.put("train", "matrix_0.pbr", write_recordio(features, labels))
+    assert start(linear_tree.write()).wait().code == 0
+    channel = {"TrainingInputMode": "Pipe", "ContentType": "text/csv", "RecordWrapperType": "RecordIO"}
+    piped = Tree(tmp_path / "pipe", linear_tree.hyperparameters, {"train": channel}).write()
+    attributes = [value for line in csv(features, labels).splitlines() for value in line.split(b",", 1)]
+    feed_pipes(piped, "train", framed(attributes), epochs=50)
+    result = start(piped).wait()
+    assert result.code == 0, result.log
+    assert linear_tree.artifact == piped.artifact
+
+
 @clause("Input", "a manifest says which files are read", **WITHOUT_SDKS_MODES)
 def test_a_manifest_channel(start: Start, pca_tree: Tree) -> None:
     manifest = [{"prefix": "s3://bucket/prefix/"}, "matrix_0.pbr"]

@@ -1,0 +1,99 @@
+"""FIFOs of every misfortune: late, early closed, without a writer, with one that dies."""
+
+import gzip
+import os
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from algorithms.errors import DataError
+from container.channels import PipeChannel
+from container.configuration import ChannelDescription
+from container.pipes import StoppedWhileWaiting, open_pipe
+from formats import write_recordio
+from tests.container.channel_data import CSV_TEXT, LABELS, ROWS, feed, never, pipe_channel, rows_of
+
+
+def test_each_pass_reads_the_fifo_of_its_epoch_even_when_it_appears_late(folder: Path) -> None:
+    channel = pipe_channel(folder)
+    for epoch in range(3):
+        writer = feed(folder / f"train_{epoch}", [CSV_TEXT[:5], CSV_TEXT[5:9], CSV_TEXT[9:]], make_after=0.1)
+        np.testing.assert_array_equal(rows_of(iter(channel)), ROWS)
+        writer.join(5)
+        assert not writer.is_alive()
+
+
+def test_a_peek_costs_one_epoch_and_ends_its_writer(folder: Path) -> None:
+    wide = np.zeros((1000, 25_000), np.float32)  # 100 MB: several blocks, so a pass can be given up between two
+    writer = feed(folder / "train_0", [write_recordio(wide, np.zeros(len(wide), np.float32))])
+    channel = PipeChannel(ChannelDescription("train", mode="Pipe"), folder, "required", never, 5)
+    peek = iter(channel)
+    assert len(next(peek)) < len(wide)
+    peek.close()  # type: ignore[attr-defined]
+    writer.join(5)
+    assert not writer.is_alive()
+    feed(folder / "train_1", [write_recordio(ROWS, LABELS)])
+    np.testing.assert_array_equal(rows_of(iter(channel)), ROWS)
+
+
+def test_gzip_and_recordio_come_through_pipes(folder: Path) -> None:
+    data = gzip.compress(write_recordio(ROWS, LABELS))
+    feed(folder / "train_0", [data[:7], data[7:]])
+    channel = PipeChannel(ChannelDescription("train", mode="Pipe"), folder, "required", never, 5)
+    np.testing.assert_array_equal(rows_of(iter(channel)), ROWS)
+
+
+def test_a_writer_that_dies_within_a_record_is_an_error_that_names_the_pipe(folder: Path) -> None:
+    data = write_recordio(ROWS, LABELS)
+    feed(folder / "train_0", [data[: len(data) // 2 + 3]])
+    channel = PipeChannel(ChannelDescription("train", mode="Pipe"), folder, "required", never, 5)
+    with pytest.raises(DataError, match="train_0"):
+        list(channel)
+
+
+def test_a_writer_that_sends_nothing_leaves_an_empty_channel(folder: Path) -> None:
+    feed(folder / "train_0", [])
+    with pytest.raises(DataError, match="Channel 'train' is empty"):
+        list(pipe_channel(folder))
+
+
+def test_a_fifo_that_never_appears_or_has_no_writer_is_given_up(folder: Path) -> None:
+    with pytest.raises(DataError, match="train_0 does not exist"):
+        list(pipe_channel(folder, patience=0.2))
+    os.mkfifo(folder / "train_0")
+    with pytest.raises(DataError, match="train_0 has no writer"):
+        list(pipe_channel(folder, patience=0.2))
+
+
+def test_a_request_to_stop_ends_every_kind_of_waiting(folder: Path) -> None:
+    asked = threading.Event()
+    threading.Timer(0.3, asked.set).start()
+    started = time.monotonic()
+    with pytest.raises(StoppedWhileWaiting):  # no FIFO
+        open_pipe(folder / "train_0", asked.is_set)
+    os.mkfifo(folder / "train_0")
+    with pytest.raises(StoppedWhileWaiting):  # no writer
+        open_pipe(folder / "train_0", asked.is_set)
+    writer = os.open(folder / "train_0", os.O_RDWR)
+    os.write(writer, CSV_TEXT[:10])
+    with (
+        open_pipe(folder / "train_0", asked.is_set) as pipe,
+        pytest.raises(StoppedWhileWaiting),
+    ):  # a silent writer
+        pipe.read(100)
+    os.close(writer)
+    assert time.monotonic() - started < 5
+
+
+def test_a_stopped_pass_ends_quietly_so_that_the_job_can_save_what_it_has(folder: Path) -> None:
+    asked = threading.Event()
+    os.mkfifo(folder / "train_0")
+    writer = os.open(folder / "train_0", os.O_RDWR)
+    os.write(writer, CSV_TEXT)
+    threading.Timer(0.3, asked.set).start()
+    channel = pipe_channel(folder, asked.is_set)
+    assert list(channel._read()) == []
+    os.close(writer)

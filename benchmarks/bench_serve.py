@@ -10,13 +10,15 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
+import signal
 import statistics
 import subprocess
 import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +32,8 @@ from formats.artifact import write_artifact
 
 FEATURES = 784
 TYPES = {"csv": "text/csv", "json": "application/json", "recordio": "application/x-recordio-protobuf"}
+# The same server: a field that asks for nothing, but for which it leaves the request to gunicorn's own protocol.
+OTHER_WAY, NOT_PLAIN = "eigenlearn, gunicorn's protocol", {"TE": "trailers"}
 EVERYTHING = [
     *((rows, kind, 8) for rows in (1, 100) for kind in TYPES),
     *((rows, kind, many) for rows, kind in ((1, "csv"), (100, "recordio")) for many in (1, 64)),
@@ -76,10 +80,10 @@ def started(peer: Peer, folder: Path, port: int) -> Iterator[int]:
             yield process.pid
         finally:
             process.terminate()
-            try:
+            with suppress(subprocess.TimeoutExpired):
                 process.wait(30)
-            except subprocess.TimeoutExpired:
-                process.kill()
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # what some servers leave behind
 
 
 def _wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
@@ -107,17 +111,22 @@ def measure(
         for number, peer in enumerate(peers(folder, write_model(work / "model"), ports)):
             if with_install:
                 install(peer, folder)
-            elif not is_installed(peer, folder):
-                print(f"{peer.name} is left out: not installed (--install does that)")
+            if not is_installed(peer, folder):
+                print(f"{peer.name} is left out: not installed (--install does that; the Java server needs Java)")
                 continue
             servers.append((peer, ports[number], stack.enter_context(started(peer, folder, ports[number]))))
+        ours, port, pid = servers[0]
+        candidates = [servers[0], (replace(ours, name=OTHER_WAY, headers=NOT_PLAIN), port, pid), *servers[1:]]
         for rows, kind, connections in cases:
             table: dict[str, list[Measured]] = {}
             for round_number in range(rounds + 1):  # the first one warms up
-                for peer, port, pid in servers:
+                for peer, port, pid in candidates:
                     if peer.only_json and kind != "json":
                         continue
-                    url, headers = f"http://127.0.0.1:{port}/invocations", {"Content-Type": TYPES[kind]}
+                    url, headers = (
+                        f"http://127.0.0.1:{port}/invocations",
+                        {"Content-Type": TYPES[kind], **peer.headers},
+                    )
                     length = seconds if round_number else 1
                     run = put_under_load(url, work / f"{rows}.{kind}", headers, connections, length, pid)
                     if round_number:

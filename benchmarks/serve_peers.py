@@ -1,26 +1,29 @@
 """The servers that are compared: ours, the same application on other fronts, and other model servers.
 
 Every peer gets the same artifact and the same matrix product on one worker. CSV and JSON are read as their users
-do (`numpy.loadtxt`, `json`); recordIO, which no peer reads, with our reader. "Starlette, our formats" has our
-readers and writers throughout, so that it differs from us in the web framework alone.
+do (`numpy.loadtxt`, `json`). No peer reads recordIO. MLServer and the Java server are lent our reader for it;
+"Starlette, numpy, json, SDK" reads record by record, as the SageMaker SDK does; "Starlette, our formats" has our
+readers and writers throughout: it differs from us in the web framework alone.
 """
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 
 _MODEL = """
-import io, json, sys
+import io, json, struct, sys
 import numpy as np
 sys.path.insert(0, {root!r})
 from formats.artifact import read_artifact
 from formats.requests import read_features
 from formats.answers import write_answer
+from formats.record_pb2 import Record
 model = read_artifact(open({artifact!r}, "rb").read())
 
 def features_of(body, content_type):
@@ -30,8 +33,25 @@ def features_of(body, content_type):
         return np.array([instance["features"] for instance in json.loads(body)["instances"]], dtype=np.float32)
     return read_features(body, content_type)
 
+def records_of(body):
+    place, rows = 0, []
+    while place < len(body):
+        _, length = struct.unpack_from("<II", body, place)
+        record = Record()
+        record.ParseFromString(body[place + 8 : place + 8 + length])
+        rows.append(np.array(record.features["values"].float32_tensor.values, dtype=np.float32))
+        place += 8 + length + -length % 4
+    return np.stack(rows)
+
+def sdks_way(body, content_type):
+    is_recordio = content_type == "application/x-recordio-protobuf"
+    return text_of(records_of(body) if is_recordio else features_of(body, content_type))
+
 def answer_to(body, content_type):
-    predictions = model.predict(features_of(body, content_type))
+    return text_of(features_of(body, content_type))
+
+def text_of(features):
+    predictions = model.predict(features)
     pairs = zip(predictions.score.tolist(), predictions.predicted_label.tolist())
     return json.dumps({{"predictions": [{{"score": s, "predicted_label": int(p)}} for s, p in pairs]}})
 
@@ -45,7 +65,7 @@ _STARLETTE = """
 from starlette.applications import Starlette
 from starlette.responses import Response
 from starlette.routing import Route
-from model import answer_to, ours
+from model import ours, sdks_way
 
 def endpoint(function):
     async def invocations(request):
@@ -53,7 +73,7 @@ def endpoint(function):
         return Response(text, media_type="application/json")
     return invocations
 
-app = Starlette(routes=[Route("/invocations", endpoint(answer_to), methods=["POST"])])
+app = Starlette(routes=[Route("/invocations", endpoint(sdks_way), methods=["POST"])])
 app_with_our_formats = Starlette(routes=[Route("/invocations", endpoint(ours), methods=["POST"])])
 """
 
@@ -72,6 +92,30 @@ class Model(MLModel):
         text = answer_to(await request.body(), request.headers["content-type"])
         return Response(text, media_type="application/json")
 """
+
+_JAVA = """
+import sys
+sys.path.insert(0, {folder!r})
+from model import answer_to
+
+def handle(requests, context):
+    if requests is None:  # loading
+        return None
+    return [answer_to(bytes(one["body"]), context.get_request_header(0, "Content-Type")) for one in requests]
+"""
+
+_JAVA_SETTINGS = """
+inference_address=http://127.0.0.1:{port}
+management_address=http://127.0.0.1:{management_port}
+model_store={folder}/java-models
+load_models=model=model
+default_workers_per_model=1
+default_service_handler=service:handle
+decode_input_request=false
+async_logging=true
+"""
+
+_JAVA_LOG = '<Configuration><Loggers><Root level="error"/></Loggers></Configuration>'
 
 _BENTO = """
 import bentoml
@@ -94,24 +138,29 @@ class Model:
 
 @dataclass(frozen=True)
 class Peer:
-    """A server: how it is started on a port, what it needs, what it cannot read."""
+    """A server: how it is started on a port, its packages, what it cannot read, a program it needs, headers."""
 
     name: str
     command: list[str]
     packages: tuple[str, ...] = ()
     only_json: bool = False
+    needs: str = sys.executable
+    headers: dict[str, str] = field(default_factory=dict)
 
 
 def peers(folder: Path, artifact: Path, ports: range) -> list[Peer]:
     """Write the peers' sources below `folder`, and return how each is started; ours comes first."""
-    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "java-models/model").mkdir(parents=True, exist_ok=True)
     for name, source in {
         "model.py": _MODEL.format(root=str(ROOT), artifact=str(artifact)),
         "star.py": _STARLETTE,
         "runtime.py": _MLSERVER,
         "bento.py": _BENTO,
-        "settings.json": f'{{"parallel_workers": 0, "http_port": {ports[4]}, "grpc_port": {ports[6]}, '
-        f'"metrics_port": {ports[7]}, "debug": false}}',
+        "settings.json": f'{{"parallel_workers": 0, "http_port": {ports[4]}, "grpc_port": {ports[7]}, '
+        f'"metrics_port": {ports[8]}, "debug": false}}',
+        "java-models/model/service.py": _JAVA.format(folder=str(folder)),
+        "java.properties": _JAVA_SETTINGS.format(port=ports[6], management_port=ports[9], folder=folder),
+        "log4j2.xml": _JAVA_LOG,
         "model-settings.json": '{"name": "model", "implementation": "runtime.Model"}',
     }.items():
         (folder / name).write_text(source)
@@ -126,7 +175,7 @@ def peers(folder: Path, artifact: Path, ports: range) -> list[Peer]:
         ),
         Peer("our Flask application on gthread", [here, "-m", "gunicorn", f"-b:{ports[1]}", *gthread, factory]),
         Peer("Starlette, our formats", [*uvicorn, f"--port={ports[2]}", "star:app_with_our_formats"], star),
-        Peer("Starlette, loadtxt and json", [*uvicorn, f"--port={ports[3]}", "star:app"], star),
+        Peer("Starlette, numpy, json, SDK", [*uvicorn, f"--port={ports[3]}", "star:app"], star),
         Peer(
             "MLServer",
             [str(folder / "mlserver/bin/mlserver"), "start", "."],
@@ -138,12 +187,41 @@ def peers(folder: Path, artifact: Path, ports: range) -> list[Peer]:
             ("bentoml", "numpy>=2", "pysimdjson", "protobuf"),
             only_json=True,
         ),
+        Peer(
+            "Java multi-model server",
+            _java_command(folder),
+            ("multi-model-server", "numpy>=2", "pysimdjson", "protobuf"),
+            needs="java",
+        ),
+    ]
+
+
+def _java_command(folder: Path) -> list[str]:
+    """Start the server of SageMaker's inference toolkit as its own launcher does, on today's Java."""
+    environment = folder / "multi-model-server"
+    packages = environment / f"lib/python{sys.version_info.major}.{sys.version_info.minor}/site-packages"
+    return [
+        "java",
+        f"-Dmodel_server_home={packages}",
+        f"-Dlog4j.configurationFile=file://{folder}/log4j2.xml",
+        "-XX:-UseContainerSupport",
+        "--add-opens=java.base/jdk.internal.misc=ALL-UNNAMED",
+        "--add-opens=java.base/java.nio=ALL-UNNAMED",
+        "-Dio.netty.tryReflectionSetAccessible=true",
+        "-cp",
+        f"{packages}/mms/frontend/*",
+        "com.amazonaws.ml.mms.ModelServer",
+        "--python",
+        str(environment / "bin/python"),
+        "-f",
+        str(folder / "java.properties"),
     ]
 
 
 def is_installed(peer: Peer, folder: Path) -> bool:
-    """Tell whether a peer's environment has been made."""
-    return not peer.packages or (folder / peer.packages[0] / ".ready").exists()
+    """Tell whether a peer's environment has been made, and the program that it needs is there."""
+    made = not peer.packages or (folder / peer.packages[0] / ".ready").exists()
+    return made and shutil.which(peer.needs) is not None
 
 
 def install(peer: Peer, folder: Path) -> None:

@@ -49,7 +49,7 @@ class Front:
         self._service: Service = app.extensions["service"]
         self._registry: Registry | None = app.extensions.get("registry")
         settings = self._service.settings
-        self._log = AccessLog(on=settings.log_level in ("DEBUG", "INFO"))
+        self.log = AccessLog(on=settings.log_level in ("DEBUG", "INFO"))
         self._limit = settings.max_payload_bytes
         self._seconds = settings.timeout_seconds
         self._budget = Budget(settings.body_budget_bytes)
@@ -71,7 +71,7 @@ class Front:
             self._housekeeping = asyncio.create_task(self._forget_unlisted_models(self._registry))
         await send({"type": "lifespan.startup.complete"})
         await receive()
-        self._log.flush()
+        self.log.flush()
         await send({"type": "lifespan.shutdown.complete"})
 
     async def _forget_unlisted_models(self, registry: Registry) -> None:
@@ -108,7 +108,7 @@ class Front:
         # What was refused unread is still coming: the connection cannot be used again.
         closing = b"close" if answer.status in (408, 413, 503) else b""
         client = (scope.get("client") or ("-",))[0]
-        self._log.note(client, method, path, answer.status, len(answer.body), started, call.request_id)
+        self.log.note(client, method, path, answer.status, len(answer.body), started, call.request_id)
         await _send(send, answer, closing)
 
     def accepts(self, request: PlainRequest) -> bool:
@@ -122,7 +122,7 @@ class Front:
         assert name is not None
         call = _call(headers, request.query, body)
         answer = self._invoke(name, call)
-        self._log.note(client, "POST", request.path, answer.status, len(answer.body), started, call.request_id)
+        self.log.note(client, "POST", request.path, answer.status, len(answer.body), started, call.request_id)
         return answer
 
     def _model_name(self, path: str) -> str | None:

@@ -17,6 +17,7 @@ from algorithms.batch import Features, is_sparse
 from algorithms.errors import DataError, UserError
 from formats.answers import write_answer
 from formats.content_types import CSV, JSON, JSON_LINES, RECORDIO, negotiate, parse_content_type
+from formats.pass_through import pass_through
 from formats.requests import read_features
 from serve.answers import Answer, Refusal, message, refuse
 from serve.columns import COLUMNS, Computation
@@ -135,8 +136,10 @@ class Service:
         features = _features(call, model, options)
         columns = self._predict(model, features, options, names)
         _check_finite(columns)
-        envelope = _envelope(model, options)
-        return Answer(200, write_answer(columns, envelope=envelope, media_type=media_type), media_type)
+        body = write_answer(columns, envelope=_envelope(model, options), media_type=media_type)
+        if media_type == RECORDIO and _parse_content_type(call.content_type).media_type == RECORDIO:
+            body = pass_through(call.body, body)
+        return Answer(200, body, media_type)
 
     def _predict(
         self, model: ServedModel, features: Features, options: Options, names: Sequence[str]

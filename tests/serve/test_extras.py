@@ -12,6 +12,9 @@ from scipy.sparse import csr_array
 from algorithms.errors import UserError
 from algorithms.linear_learner.model import LinearLearnerModel
 from formats import write_recordio
+from formats.content_types import RECORDIO
+from formats.framing import MAGIC_BYTES
+from formats.record_pb2 import Record
 from serve.app import create_app
 from serve.models import ServedModel
 from serve.settings import Settings
@@ -142,3 +145,18 @@ def test_an_answer_has_a_size_limit_too(client_of: Callable[..., FlaskClient]) -
     assert answer.status_code == 400
     assert "Send at most 249 records" in answer.text
     assert client.post("/invocations", data=body, content_type="application/jsonlines").status_code == 200
+
+
+def test_recordio_answers_carry_the_records_own_uid_and_metadata(client_of: Callable[..., FlaskClient]) -> None:
+    record = Record(uid=b"row-7", metadata=b'{"customer": 7}')
+    record.features["values"].float32_tensor.values.extend([1, 2, 3, 4])
+    payload = record.SerializeToString()
+    request = MAGIC_BYTES + len(payload).to_bytes(4, "little") + payload + bytes(-len(payload) % 4)
+    client = client_of(make_linear())
+    headers = {"Content-Type": RECORDIO, "Accept": RECORDIO}
+    answer = client.post("/invocations", data=request, headers=headers)
+    length = int.from_bytes(answer.data[4:8], "little")
+    got = Record.FromString(answer.data[8 : 8 + length])
+    assert (got.uid, got.metadata) == (b"row-7", b'{"customer": 7}')
+    assert set(got.label) == {"score", "predicted_label"}
+    assert b"row-7" not in client.post("/invocations", data=request, content_type=RECORDIO).data

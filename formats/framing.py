@@ -7,6 +7,7 @@ Source: apache/mxnet recordio; the SageMaker SDK writes the same, always in one 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -91,6 +92,19 @@ def whole_records(frames: Frames) -> int:
     """Return how many of the frames, from the front, make complete records (with all their parts)."""
     complete = np.flatnonzero((frames.flag == WHOLE) | (frames.flag == LAST))
     return int(complete[-1]) + 1 if complete.size else 0
+
+
+def payloads(data: NDArray[np.uint8], frames: Frames) -> Iterator[bytes]:
+    """Yield complete records, one by one, joined where they come in parts.
+
+    A record is split where its payload contains the magic, which is left out.
+    """
+    parts: list[bytes] = []
+    for start, stop, flag in zip(frames.start.tolist(), frames.stop.tolist(), frames.flag.tolist(), strict=True):
+        parts.append(data[start:stop].tobytes())
+        if flag in {WHOLE, LAST}:
+            yield MAGIC_BYTES.join(parts)
+            parts = []
 
 
 def explain(data: NDArray[np.uint8], place: int, record: int, offset: int, name: str) -> DataError:

@@ -50,15 +50,7 @@ def parse_record(payload: bytes, where: str, feature_dim: int | None = None) -> 
     DataError
         If it is not a `Record`, or holds no single row of numbers under ``values``.
     """
-    from google.protobuf.message import DecodeError
-
-    from formats.record_pb2 import Record
-
-    record = Record()
-    try:
-        record.ParseFromString(payload)
-    except DecodeError:
-        raise DataError(f"{where}: its {len(payload)} bytes are not a protobuf Record.") from None
+    record = _parsed(payload, where)
     tensor, dtype = _tensor(_entry(record, "features", where), f"{where}, features")
     values = _numbers(tensor, dtype)
     label = _label(record, where)
@@ -73,6 +65,41 @@ def parse_record(payload: bytes, where: str, feature_dim: int | None = None) -> 
     if keys.size and int(keys.max()) >= width:
         raise DataError(f"{where}: key {int(keys.max())} is outside the shape, which has {width} columns.")
     return Row(values, keys.astype(np.int64), width, label)
+
+
+def named_numbers(payload: bytes, where: str) -> dict[str, NDArray[np.float32]]:
+    """Decode the labels of a serialized `Record`, which is how answers travel: name -> shape (c,), float32.
+
+    Raises
+    ------
+    DataError
+        If it is not a `Record`, or holds no labels that are dense numbers.
+    """
+    record = _parsed(payload, where)
+    found = {}
+    for name in record.label:
+        if not isinstance(name, str):  # bytes that are not UTF-8, which protobuf hands on as they are
+            raise DataError(f"{where}: the label's name {excerpt(name)} is not UTF-8 text.")
+        tensor, dtype = _tensor(record.label[name], f"{where}, label {excerpt(name)}")
+        if len(tensor.keys) or not len(tensor.values):
+            raise DataError(f"{where}, label {excerpt(name)}: expected a list of numbers.")
+        found[name] = _numbers(tensor, dtype).astype(np.float32)
+    if not found:
+        raise DataError(f"{where}: it holds no labels, so it is no answer of PCA or Linear Learner.")
+    return found
+
+
+def _parsed(payload: bytes, where: str) -> Record:
+    from google.protobuf.message import DecodeError
+
+    from formats.record_pb2 import Record
+
+    record = Record()
+    try:
+        record.ParseFromString(payload)
+    except DecodeError:
+        raise DataError(f"{where}: its {len(payload)} bytes are not a protobuf Record.") from None
+    return record
 
 
 def _entry(record: Record, part: str, where: str) -> Value | None:

@@ -84,7 +84,7 @@ def write_label_records(columns: Mapping[str, NDArray[Any]]) -> bytes:
     if not rows:
         return b""
     matrices = {name: np.ascontiguousarray(columns[name], "<f4").reshape(rows, -1) for name in sorted(columns)}
-    template, stops = _label_frame(tuple((name, matrix.shape[1]) for name, matrix in matrices.items()))
+    template, stops = label_frame(tuple((name, matrix.shape[1]) for name, matrix in matrices.items()))
     frames = np.empty((rows, template.size), np.uint8)
     frames[:] = template
     for matrix, stop in zip(matrices.values(), stops, strict=True):
@@ -93,7 +93,7 @@ def write_label_records(columns: Mapping[str, NDArray[Any]]) -> bytes:
 
 
 @lru_cache(maxsize=64)
-def _label_frame(columns: tuple[tuple[str, int], ...]) -> tuple[NDArray[np.uint8], list[int]]:
+def label_frame(columns: tuple[tuple[str, int], ...]) -> tuple[NDArray[np.uint8], list[int]]:
     """Return a frame of zeros for columns of (name, width), and where each one's numbers end."""
     entries = [
         Entry(LABEL, name.encode(), FLOAT32, (pack(np.zeros((1, width), np.float32)),)) for name, width in columns

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from algorithms.errors import DataError
 from formats.dense_layout import DenseLayout, find_layout
-from formats.framing import LAST, MAGIC_BYTES, WHOLE, Frames, explain, find_frames, whole_records
+from formats.framing import MAGIC_BYTES, Frames, explain, find_frames, payloads, whole_records
 from formats.record import Block, Row, parse_record, stack_rows
 from formats.record_columns import read_columns
 from formats.windows import Window
@@ -102,21 +102,13 @@ class RecordIOReader:
 
     def _by_reference(self, data: NDArray[np.uint8], frames: Frames) -> list[Row]:
         rows: list[Row] = []
-        parts: list[bytes] = []
-        for start, stop, flag in zip(
-            frames.start.tolist(), frames.stop.tolist(), frames.flag.tolist(), strict=True
-        ):
+        for payload in payloads(data, frames):
             where = f"{self._name}, record {self.records + len(rows) + 1}"
-            parts.append(data[start:stop].tobytes())
-            if flag not in {WHOLE, LAST}:
-                continue
-            # A record is split where its payload contains the magic, which is left out.
-            row = parse_record(MAGIC_BYTES.join(parts), where, self._feature_dim)
+            row = parse_record(payload, where, self._feature_dim)
             if rows and row.feature_dim != rows[0].feature_dim:
                 raise DataError(
                     f"{where}: it has {row.feature_dim} features, but the records before it have "
                     f"{rows[0].feature_dim}."
                 )
             rows.append(row)
-            parts = []
         return rows

@@ -6,6 +6,7 @@ import numpy as np
 
 from algorithms.batch import is_sparse
 from algorithms.errors import DataError, UserError
+from formats import read_recordio_answer
 from formats.artifact import read_artifact, write_artifact
 from formats.content_types import negotiate, parse_content_type
 from formats.framing import find_frames
@@ -75,6 +76,15 @@ def request(data: bytes) -> None:
     assert features.dtype == np.float32
 
 
+def answer(data: bytes) -> None:
+    """Columns of one length."""
+    try:
+        columns = read_recordio_answer(data)
+    except DataError:
+        return
+    assert len({len(values) for values in columns.values()}) <= 1
+
+
 def artifact(data: bytes) -> None:
     """Whatever is read as a model can be written and read again."""
     try:
@@ -108,6 +118,7 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "recordio": lambda data: quietly(recordio, data),
     "text_csv": lambda data: quietly(text_csv, data),
     "request": lambda data: quietly(request, data),
+    "answer": lambda data: quietly(answer, data),
     "artifact": lambda data: quietly(artifact, data),
     "archive": lambda data: quietly(archive, data),
     "header": lambda data: quietly(header, data),

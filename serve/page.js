@@ -72,7 +72,7 @@ function svg(name, attributes, ...children) {
 function showCurves(into) {
   const colors = ["#0b6e8f", "#c4622d", "#1d7f4e", "#7a4fa3"];
   for (const curve of model.curves) {
-    const [width, height, left, bottom] = [640, 240, 46, 34];
+    const [width, height, left, bottom] = [Math.max(320, Math.min(640, innerWidth - 60)), 240, 46, 34]; // its letters stay readable
     const low = Math.min(...curve.x), span = Math.max(...curve.x) - low || 1;
     const x = (value) => left + ((value - low) / span) * (width - left - 12);
     const y = (value) => height - bottom - value * (height - bottom - 26);
@@ -86,10 +86,11 @@ function showCurves(into) {
       plot.append(svg("text", { x: x(value), y: height - 16, "text-anchor": "middle" }, String(+value.toFixed(span > 20 ? 0 : 3))));
     }
     plot.append(svg("text", { x: width / 2, y: height - 2, "text-anchor": "middle" }, curve.x_title));
-    Object.entries(curve.lines).forEach(([name, values], i) => {
+    const lines = Object.entries(curve.lines), step = Math.min(120, (width - left) / lines.length);
+    lines.forEach(([name, values], i) => {
       const points = values.map((value, j) => (value === null ? null : `${x(curve.x[j])},${y(value)}`)).filter(Boolean);
       plot.append(svg("polyline", { points: points.join(" "), fill: "none", stroke: colors[i % 4], "stroke-width": 2 }));
-      plot.append(svg("text", { x: left + i * 120, y: 12, style: `fill:${colors[i % 4]};font-weight:600` }, name));
+      plot.append(svg("text", { x: left + i * step, y: 12, style: `fill:${colors[i % 4]};font-weight:600` }, name));
     });
     if (curve.marker !== null) {
       plot.append(svg("line", { x1: x(curve.marker), x2: x(curve.marker), y1: 18, y2: height - bottom, stroke: "currentColor", "stroke-dasharray": "4 3" }));

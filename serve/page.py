@@ -160,21 +160,33 @@ def _example(model: ServedModel) -> NDArray[np.float32]:
     return np.zeros(min(model.feature_dim, _LARGEST_SIDE**2), np.float32)
 
 
+def _directions(model: ServedModel, classes: int, components: int) -> list[tuple[str, NDArray[np.float32]]]:
+    """Return what the model multiplies a record with, each with its title and one value a feature.
+
+    A chain is one linear map, so it has coefficients of the original features too: components times weights.
+    """
+    shown: list[tuple[str, NDArray[np.float32]]] = []
+    if model.linear is not None:
+        weights = model.linear.weights if model.pca is None else model.pca.components @ model.linear.weights
+        together = "" if model.pca is None else ", PCA and Linear Learner together"
+        if weights.shape[1] == 1:
+            shown = [(f"Coefficients{together}", weights[:, 0])]
+        else:
+            shown = [
+                (f"Class {label}{together}", weights[:, label]) for label in range(weights.shape[1])[:classes]
+            ]
+    if model.pca is not None:
+        # strongest first, whichever way round the artifact stores them
+        order = np.argsort(-np.nan_to_num(model.pca.singular_values), kind="stable")[:components]
+        shown += [(f"Component {rank + 1}", model.pca.components[:, column]) for rank, column in enumerate(order)]
+    return shown
+
+
 def _images(model: ServedModel, side: int | None) -> list[dict[str, str]]:
     if side is None:
         return []
-    images = []
-    if model.pca is not None:
-        # strongest first, whichever way round the artifact stores them
-        order = np.argsort(-np.nan_to_num(model.pca.singular_values), kind="stable")[:_MOST_IMAGES]
-        images += [(f"component {rank + 1}", model.pca.components[:, column]) for rank, column in enumerate(order)]
-    elif model.linear is not None:
-        weights = model.linear.weights
-        titles = (
-            [f"class {label}" for label in range(weights.shape[1])] if weights.shape[1] > 1 else ["coefficients"]
-        )
-        images += [(title, weights[:, column]) for column, title in enumerate(titles[:_MOST_IMAGES])]
-    return [{"title": title, "pixels": _quantised(values)} for title, values in images]
+    directions = _directions(model, _MOST_IMAGES, _MOST_IMAGES)
+    return [{"title": title, "pixels": _quantised(values)} for title, values in directions]
 
 
 def _quantised(values: NDArray[np.float32]) -> str:
@@ -189,24 +201,16 @@ def _quantised(values: NDArray[np.float32]) -> str:
 
 
 def _images_caption(model: ServedModel) -> str:
-    if model.pca is not None:
-        return "Each component as an image, the strongest first (full colour from the 98th percentile on):"
-    return "The coefficient of each feature, as an image (full colour from the 98th percentile on):"
+    full = "(full colour from the 98th percentile on)"
+    if model.pca is None:
+        return f"The coefficient of each feature, as an image {full}:"
+    first = "" if model.linear is None else "What each feature adds to the score, then e"
+    return f"{first or 'E'}ach component as an image, the strongest first {full}:"
 
 
 def _bars(model: ServedModel) -> list[dict[str, Any]]:
     names = _feature_names(model)
-    if model.pca is not None:
-        order = np.argsort(-np.nan_to_num(model.pca.singular_values), kind="stable")[:3]
-        groups = [(f"Component {rank + 1}", model.pca.components[:, column]) for rank, column in enumerate(order)]
-    else:
-        assert model.linear is not None
-        weights = model.linear.weights
-        titles = (
-            [f"Class {k}" for k in range(min(10, weights.shape[1]))] if weights.shape[1] > 1 else ["Coefficients"]
-        )
-        groups = [(title, weights[:, column]) for column, title in enumerate(titles)]
-    return [_group(title, values, names) for title, values in groups]
+    return [_group(title, values, names) for title, values in _directions(model, classes=10, components=3)]
 
 
 def _group(title: str, values: NDArray[np.float32], names: Sequence[str] | None) -> dict[str, Any]:

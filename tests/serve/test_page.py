@@ -2,12 +2,7 @@
 
 import base64
 import json
-import shutil
-import subprocess
-import time
-import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +15,13 @@ from serve.app import create_app
 from serve.page import square_side
 from serve.settings import Settings
 
-from .conftest import MODELS, free_port, make_linear, make_pca, running, write_model
+from .browser import chromium
+from .conftest import MODELS, make_linear, make_pca, running, write_model
 
 REPORT = {
     "algorithm": "linear-learner",
     "summary": ["Model 7 of 32 won."],
-    "metrics": {"train accuracy": 0.9875},
+    "metrics": {"train:binary_classification_cross_entropy_objective": 0.0625, "train accuracy": 0.9875},
     "hyperparameters": {"predictor_type": "binary_classifier", "epochs": 15},
     "given": {"predictor_type": "binary_classifier"},
     "feature_names": ["age", "height", "weight", "<b>income</b>"],
@@ -97,6 +93,17 @@ def test_components_are_drawn_strongest_first_where_features_form_a_square(
     ]
 
 
+def test_the_page_of_a_chain_shows_the_coefficients_of_the_original_features(tmp_path: Path) -> None:
+    pca, linear = make_pca(), make_linear(2)
+    write_model(tmp_path / "pca", pca)
+    write_model(tmp_path / "linear", linear)
+    first, *others = embedded(create_app(tmp_path, settings=Settings()).test_client().get("/").text)["bars"]
+    assert first["title"] == "Coefficients, PCA and Linear Learner together"
+    found = np.array([dict(map(tuple, first["rows"]))[f"feature {i}"] for i in range(4)])
+    np.testing.assert_allclose(found, (pca.components @ linear.weights)[:, 0], rtol=1e-6)
+    assert [group["title"] for group in others] == ["Component 1", "Component 2"]
+
+
 def test_a_model_of_a_million_features_has_a_small_page(client_of: Callable[..., FlaskClient]) -> None:
     assert len(client_of(make_linear(1_000_000)).get("/").data) < 200_000
 
@@ -113,79 +120,6 @@ def test_the_page_of_a_multi_model_endpoint_lists_models(tmp_path: Path) -> None
     assert "None yet." in client.get("/").text
     client.post("/models", json={"model_name": "my-pca", "url": str(tmp_path / "models" / "a")})
     assert "my-pca" in client.get("/").text
-
-
-class Browser:
-    """A headless Chromium, driven by the W3C WebDriver protocol."""
-
-    def __init__(self, port: int, profile: Path) -> None:
-        self._url = f"http://127.0.0.1:{port}"
-        arguments = [
-            *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-            *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-            *("--window-size=1200,1600", f"--user-data-dir={profile}"),
-        ]
-        options = {"goog:chromeOptions": {"args": arguments}, "goog:loggingPrefs": {"browser": "ALL"}}
-        answer = self._post("/session", {"capabilities": {"alwaysMatch": options}})
-        self._url += f"/session/{answer['sessionId']}"
-
-    def _post(self, path: str, body: dict[str, Any]) -> Any:
-        request = urllib.request.Request(
-            self._url + path, json.dumps(body).encode(), {"Content-Type": "application/json"}
-        )
-        with urllib.request.urlopen(request, timeout=60) as response:
-            return json.load(response)["value"]
-
-    def open(self, url: str) -> None:
-        self._post("/url", {"url": url})
-
-    def run(self, script: str) -> Any:
-        return self._post("/execute/sync", {"script": script, "args": []})
-
-    def wait_for(self, script: str, seconds: float = 10) -> None:
-        deadline = time.monotonic() + seconds
-        while not self.run("return " + script):
-            assert time.monotonic() < deadline, f"never true in the page: {script}"
-            time.sleep(0.05)
-
-    def press_and_drag(self, points: list[tuple[int, int]]) -> None:
-        moves = [{"type": "pointerMove", "duration": 30, "x": x, "y": y} for x, y in points]
-        actions = [moves[0], {"type": "pointerDown", "button": 0}, *moves[1:], {"type": "pointerUp", "button": 0}]
-        self._post("/actions", {"actions": [{"type": "pointer", "id": "mouse", "actions": actions}]})
-
-    def errors(self) -> list[str]:
-        return [
-            entry["message"] for entry in self._post("/se/log", {"type": "browser"}) if entry["level"] == "SEVERE"
-        ]
-
-    def quit(self) -> None:
-        urllib.request.urlopen(urllib.request.Request(self._url, method="DELETE"), timeout=60).close()
-
-
-@contextmanager
-def chromium(tmp_path: Path) -> Iterator[Browser]:
-    driver = shutil.which("chromedriver")
-    if driver is None or shutil.which("chromium") is None:
-        pytest.skip("needs Debian's packages chromium and chromium-driver")
-    port = free_port()
-    process = subprocess.Popen([driver, f"--port={port}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        deadline = time.monotonic() + 30
-        while True:
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/status", timeout=5).close()
-                break
-            except OSError:
-                assert time.monotonic() < deadline
-                time.sleep(0.1)
-        browser = Browser(port, tmp_path / "profile")
-        try:
-            yield browser
-        finally:
-            browser.quit()
-    finally:
-        process.terminate()
-        process.wait(30)
 
 
 @pytest.mark.slow
@@ -211,6 +145,10 @@ def test_a_person_reads_the_page_and_tries_a_record(tmp_path: Path) -> None:
         )
         browser.wait_for("document.getElementById('status').textContent.startsWith('400')")
         assert "2 features" in browser.run("return document.getElementById('answer').textContent")
+        browser.narrow()
+        browser.wait_for("innerWidth < 600")
+        wider = "document.documentElement.scrollWidth > innerWidth"
+        assert not browser.run(f"return {wider}"), "nothing is cut off in a narrow window"
         errors = [error for error in browser.errors() if "400" not in error]
         assert not errors, "no script error, nothing blocked by the policy, nothing asked of another host"
 

@@ -12,6 +12,7 @@ from algorithms.errors import DataError, excerpt
 
 # Python's float() also takes "1_000" and non-ASCII digits.
 _NUMBER: Final = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+_TAB_BEFORE_QUOTE: Final = re.compile(r'(^|,) *\t[ \t]*"')
 BLANKS: Final = " \t\r"  # what may surround a number; JSON, which the fast parser follows, has the same
 _MISSING: Final = frozenset(
     {"", "nan", "na", "n/a", "null", "none", "inf", "+inf", "-inf", "infinity", "-infinity", "?"}
@@ -25,6 +26,7 @@ def split_cells(line: str) -> list[str]:
         return line.split(",")
     if '"' not in line:
         return [cell.strip(BLANKS) for cell in line.split(",")]
+    line = _TAB_BEFORE_QUOTE.sub(r'\1"', line)  # the module skips spaces there, but no tabs
     try:
         cells = next(csv.reader([line], skipinitialspace=True), [])
     except csv.Error:  # a cell beyond the module's limit

@@ -36,6 +36,7 @@ EXPECTED = np.array([[1, -2.5], [3e5, 0.125]], np.float32)
         b"+1,-2.50\n3.E+5,00.125\n",
         b"1,-2.5\n\n\n300000,0.125\n",
         b'1,"-2.5"\n3e5,1.25e-1\n',
+        b'\t"1",\t"-2.5"\n\n3e5, \t"1.25e-1" \n\r\r\n',
     ],
 )
 def test_spellings_of_the_same_numbers(text):

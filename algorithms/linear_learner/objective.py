@@ -83,20 +83,25 @@ class Objective:
 
     def _tally(self, block: Block, value: Floats, sums: NDArray[np.float64]) -> Any:
         """Add a block's losses to the sums and return the factor of its slopes: weight, or 0 if left out."""
-        base = np.ones(len(value), value.dtype) if block.sample_weights is None else block.sample_weights
+        weights = block.sample_weights
         if block.folds is None:
+            base = np.ones(len(value), value.dtype) if weights is None else weights
             sums[0] += base @ value
             sums[1] += base.sum(dtype=np.float64)
-            factor = base[:, None]
+            factor: Any = 1.0 if weights is None else base[:, None]
         else:
-            outside = block.folds[:, None] == self.left_out
-            held = base[:, None] * outside
-            factor = base[:, None] - held
-            sums[0] += np.einsum("nm,nm->m", factor, value)
-            sums[1] += factor.sum(axis=0, dtype=np.float64)
-            sums[2] += np.einsum("nm,nm->m", held, value)
-            sums[3] += held.sum(axis=0, dtype=np.float64)
-        return factor[:, :, None] if self.outputs > 1 else factor
+            fold = np.arange(self.rows.folds)
+            member = (block.folds[:, None] == fold).astype(value.dtype)
+            if weights is not None:
+                member *= weights[:, None]
+            losses, weight = member.T @ value, member.sum(axis=0, dtype=np.float64)
+            left_out = (fold[:, None] == self.left_out).astype(np.float64)  # shape (folds, m)
+            sums[2] += (losses * left_out).sum(axis=0)
+            sums[0] += (losses * (1 - left_out)).sum(axis=0)
+            sums[3] += weight @ left_out
+            sums[1] += weight @ (1 - left_out)
+            factor = member @ (1 - left_out).astype(value.dtype)  # each record's row has one entry that counts
+        return factor[:, :, None] if self.outputs > 1 and np.ndim(factor) else factor
 
     def _regularised(
         self,

@@ -89,8 +89,9 @@ def refine(
     winner = pick(problem, losses, criteria, raw)
     own = np.arange(winner * len(folds), (winner + 1) * len(folds))
     columns_of_winner = slice(own[0] * objective.outputs, (own[-1] + 1) * objective.outputs)
+    of_winner = state.parameters[:, columns_of_winner].reshape(len(start), len(folds), objective.outputs)
     refined = Refined(
-        state.parameters[:, own[0] * objective.outputs : (own[0] + 1) * objective.outputs],
+        of_winner.mean(axis=1),  # nearer to the optimum of all records than any fold's own
         path,
         winner,
         _mean_of_folds(state, len(path)),

@@ -176,7 +176,9 @@ def try_robust(
         strength = refit.objective.candidates.with_values(wd=np.array([seen * scales[best]]))
         full = replace(refit.objective, loss=GeneralisedCrossEntropy(), candidates=strength)
         most = settings.passes(REFIT_PASSES)
-        steps = polish_stage("robust refit", full, refit.parameters, most, TOLERANCE, state.curvature, journal)
+        folds = slice(best * columns, (best + 1) * columns)
+        start = end.parameters[:, folds].mean(axis=1, keepdims=True)
+        steps = polish_stage("robust refit", full, start, most, TOLERANCE, state.curvature, journal)
         final = yield from steps
         if final is None or objective.rows.stopping():
             return

@@ -1,6 +1,8 @@
 """The image's lock file: pinned, hashed, free of addresses, and true to pyproject.toml."""
 
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -47,3 +49,29 @@ def test_it_satisfies_the_project_everywhere(machine: str, python: str) -> None:
         requirement = Requirement(text)
         assert requirement.name in pinned, f"{requirement.name} is not locked: run `make lock`"
         assert pinned[requirement.name] in requirement.specifier, f"{text}: run `make lock`"
+
+
+def download(folder: Path, machine: str, *wanted: str) -> "subprocess.CompletedProcess[str]":
+    """Fetch wheels, never source, that the image's Python 3.12 can install on a machine of another kind."""
+    platforms = [f"--platform=manylinux_2_{minor}_{machine}" for minor in (17, 27, 28)]
+    return subprocess.run(
+        [
+            sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps",
+            "--only-binary=:all:", "--python-version=3.12", *platforms, f"--platform=manylinux2014_{machine}",
+            f"--dest={folder}", *wanted,
+        ],
+        cwd=ROOT / "image", capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("machine", PLATFORMS)
+def test_every_wheel_exists_with_its_hash(machine: str, tmp_path: Path) -> None:
+    """For amd64 and for arm64, whatever this machine is: the Dockerfile builds from these and nothing else."""
+    done = download(tmp_path, machine, "--require-hashes", "--requirement=requirements.lock")
+    if done.returncode and download(tmp_path, machine, "blinker").returncode:
+        pytest.skip("no package index can be reached")
+    assert done.returncode == 0, done.stderr
+    wheels = {path.name.partition("-")[0].lower() for path in tmp_path.glob("*.whl")}
+    assert wheels == {requirement.name.replace("-", "_") for requirement in locked()}
+    assert any(path.name.endswith(f"{machine}.whl") for path in tmp_path.glob("numpy-*"))

@@ -22,6 +22,7 @@ NO_OPTIONS = "this SDK passes no options to Docker"
 FRESH_FOLDERS = "local mode gives every job new folders"
 FIXED_PORT = "local mode always serves on port 8080 of the container"
 ABOUT_THE_IMAGE = "the clause is about the image, whoever starts it"
+ONLY_THE_IMAGE = dict.fromkeys(("process", "sdk2", "sdk3"), ABOUT_THE_IMAGE)
 NEEDS_A_CONTAINER = "only a container can be limited so"
 NEEDS_A_NETWORK = "hosts with names of their own need containers on a network"
 ENDS_WITH_ITS_FIRST = "a container ends with its first process"

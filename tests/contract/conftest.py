@@ -144,23 +144,16 @@ def endpoint(
 
 
 @pytest.fixture
-def tree(tmp_path: Path) -> Tree:
-    return Tree(tmp_path / "ml")
-
-
-@pytest.fixture
-def pca_tree(tree: Tree, rng: np.random.Generator) -> Tree:
+def pca_tree(tmp_path: Path, rng: np.random.Generator) -> Tree:
     features, _ = labelled_rows(rng)
-    tree.hyperparameters = dict(PCA_HYPERPARAMETERS)
-    tree.channels = {"train": {"TrainingInputMode": "File"}}
+    tree = Tree(tmp_path / "pca", dict(PCA_HYPERPARAMETERS), {"train": {"TrainingInputMode": "File"}})
     tree.put("train", "matrix_0.pbr", write_recordio(features))
     return tree
 
 
 @pytest.fixture
-def linear_tree(tree: Tree, rng: np.random.Generator) -> Tree:
+def linear_tree(tmp_path: Path, rng: np.random.Generator) -> Tree:
     features, labels = labelled_rows(rng)
-    tree.hyperparameters = dict(LINEAR_HYPERPARAMETERS)
-    tree.channels = {"train": {"TrainingInputMode": "File"}}
+    tree = Tree(tmp_path / "linear", dict(LINEAR_HYPERPARAMETERS), {"train": {"TrainingInputMode": "File"}})
     tree.put("train", "matrix_0.pbr", write_recordio(features, labels))
     return tree

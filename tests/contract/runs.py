@@ -106,6 +106,11 @@ def docker(*arguments: str, timeout: float = 60) -> str:
     return done.stdout.strip()
 
 
+def run_in(image: str, *command: str) -> str:
+    """Run a command in the image and return what it prints."""
+    return docker("run", "--rm", "--network=none", image, *command)
+
+
 def wait_until(condition: Callable[[], bool], seconds: float = 30) -> None:
     """Wait for something that another process does."""
     deadline = time.monotonic() + seconds

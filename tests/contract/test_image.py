@@ -14,12 +14,11 @@ import numpy as np
 import pytest
 
 from formats import write_recordio
-from tests.contract.clauses import ABOUT_THE_IMAGE, clause
-from tests.contract.runs import ContainerRun, docker, wait_until
+from tests.contract.clauses import ONLY_THE_IMAGE, clause
+from tests.contract.runs import ContainerRun, docker, run_in, wait_until
 from tests.contract.trees import Tree, labelled_rows
 
 pytestmark = pytest.mark.image
-ONLY_THE_IMAGE = dict.fromkeys(("process", "sdk2", "sdk3"), ABOUT_THE_IMAGE)
 Container = Callable[..., ContainerRun]
 BUDGET_MB = 350  # over the base, uncompressed
 
@@ -27,10 +26,6 @@ BUDGET_MB = 350  # over the base, uncompressed
 @pytest.fixture(scope="module")
 def settings(image: str) -> dict[str, object]:
     return json.loads(docker("image", "inspect", image))[0]  # type: ignore[no-any-return]
-
-
-def run_in(image: str, *command: str) -> str:
-    return docker("run", "--rm", "--network=none", image, *command)
 
 
 @clause("Image", "`CMD` is `train`, no entry point, port 8080, SIGTERM", **ONLY_THE_IMAGE)
@@ -82,15 +77,6 @@ def test_it_lists_what_is_in_it(image: str) -> None:
     assert len(document["components"]) == len(listed)
 
 
-@clause("Image", "NumPy's code for every processor from x86-64-v2 on", **ONLY_THE_IMAGE)
-def test_it_needs_no_processor_newer_than_those_of_ml_m4(image: str) -> None:
-    """ml.m4 and ml.c4 have AVX2 at most; what is newer is chosen at start, where the processor has it."""
-    program = "from numpy._core._multiarray_umath import __cpu_baseline__; print(*__cpu_baseline__)"
-    needed = set(run_in(image, "python", "-c", program).split())
-    if not {"ASIMD", "NEON"} & needed:  # those are arm64's
-        assert needed <= {"SSE", "SSE2", "SSE3", "SSSE3", "SSE41", "POPCNT", "SSE42", "X86_V2"}
-
-
 @clause("Image", "`train --help`", **ONLY_THE_IMAGE)
 def test_train_explains_itself(image: str) -> None:
     text = run_in(image, "train", "--help")
@@ -135,15 +121,6 @@ def _owned_by(tree: Tree, user: int) -> None:
         pytest.skip("only root can give files to another user")
     for path in (tree.root, *tree.root.rglob("*")):
         os.chown(path, user, user)
-
-
-@clause("Image", "BLAS threads follow the CPU quota", **ONLY_THE_IMAGE)
-@pytest.mark.parametrize(("option", "threads"), [("--cpus=1", "1"), ("--cpus=2", "2")])
-def test_threads_follow_the_cpu_quota_of_the_container(
-    container: Container, pca_tree: Tree, option: str, threads: str
-) -> None:
-    log = container(pca_tree.write(), option).wait().log
-    assert f"{threads} CPUs, {threads} BLAS threads" in log
 
 
 @clause("Image", "the health check", **ONLY_THE_IMAGE)

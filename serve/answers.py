@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from algorithms.errors import DataError, UserError
-from formats.content_types import NotAcceptable, UnsupportedContentType
+from formats.content_types import JSON_LINES, NotAcceptable, UnsupportedContentType
 from serve.models import ModelError
 from serve.options import OptionError
 
@@ -65,7 +65,7 @@ def message(
     request_id: str,
     headers: tuple[tuple[str, str], ...] = (),
 ) -> Answer:
-    """Say one sentence with a status: plain text to who asks for text, JSON to everybody else.
+    """Say one sentence with a status: plain text, or a JSON line, to who asks for that; else JSON.
 
     RecordIO has no form for an error; a client of it sees the body as the message of its ModelError.
     """
@@ -73,7 +73,9 @@ def message(
     if "text/" in wanted and "json" not in wanted:
         return Answer(status, f"{sentence}\n".encode(), TEXT, headers)
     body = json.dumps({"error": sentence, "request_id": request_id}, ensure_ascii=False).encode()
-    return Answer(status, body + b"\n" if "lines" in wanted else body, JSON_TYPE, headers)
+    if "lines" in wanted:
+        return Answer(status, body + b"\n", JSON_LINES, headers)
+    return Answer(status, body, JSON_TYPE, headers)
 
 
 def unreadable(status: int, complaint: str) -> Answer:

@@ -92,6 +92,7 @@ def _refusal(description: str) -> dict[str, Any]:
         "description": description,
         "content": {
             JSON: {"schema": {"$ref": "#/components/schemas/Refusal"}},
+            JSON_LINES: {"schema": TEXT},
             "text/plain; charset=utf-8": {"schema": TEXT},
         },
     }

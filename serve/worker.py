@@ -147,6 +147,8 @@ class Connection(protocol.ASGIProtocol, asyncio.BufferedProtocol):  # type: igno
 
     def _send_error_response(self, status: int, message: str, extra_headers: tuple[Any, ...] = ()) -> None:
         """Refuse what gunicorn cannot read as HTTP, in the form of all our refusals."""
+        if self._closed:
+            return  # the client has left in the middle of its request
         answer = unreadable(status, message)
         self._send_response_start(
             answer.status, [*headers_of(answer, b"close"), *extra_headers], PlainRequest("", b"", {}, 0, 0)

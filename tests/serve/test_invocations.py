@@ -186,6 +186,8 @@ def test_a_refusal_is_plain_text_for_who_reads_text(client_of: Callable[..., Fla
     status, body, content_type = post(client_of(make_linear()), "text/csv", b"1,2")
     assert (status, content_type) == (400, "text/plain; charset=utf-8")
     assert body.startswith(b"Each record of the request has 2 features")
+    answer = post(client_of(make_linear()), "application/jsonlines", b"1,2")
+    assert (answer[0], answer[1][-2:], answer[2]) == (400, b"}\n", "application/jsonlines")
 
 
 def test_an_empty_body_is_answered_with_no_content(client_of: Callable[..., FlaskClient]) -> None:

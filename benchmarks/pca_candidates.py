@@ -28,15 +28,18 @@ Candidate = Callable[[], Fitted]
 
 
 class Blocks:
-    """A channel: each pass hands out the records in blocks, as views."""
+    """A channel: each pass hands out the records in blocks, as views; sparse ones, whose slices copy, in one."""
 
     def __init__(self, features: Any) -> None:
         self._features = features
         dense = isinstance(features, np.ndarray)
-        width = features.shape[1] * features.dtype.itemsize if dense else 12 * features.nnz // features.shape[0]
-        self._rows = max(1, BLOCK_BYTES // max(1, width))
+        width = features.shape[1] * features.dtype.itemsize
+        self._rows = max(1, BLOCK_BYTES // width) if dense else features.shape[0]
 
     def __iter__(self) -> Iterator[Batch]:
+        if self._rows >= self._features.shape[0]:
+            yield Batch(self._features)
+            return
         for start in range(0, self._features.shape[0], self._rows):
             yield Batch(self._features[start : start + self._rows])
 

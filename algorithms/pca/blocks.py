@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from algorithms.batch import DenseArray, Features, is_sparse
+from algorithms.pca.sparse_rows import row_view
 
 Precision: TypeAlias = "type[np.float32] | type[np.float64]"
 Array64: TypeAlias = NDArray[np.float64]
@@ -35,7 +36,8 @@ def blocks(features: Features, origin: Array64 | None, precision: Precision) -> 
     copied = origin is not None or (features.dtype != precision and not is_sparse(features))
     rows = min(BLOCK_ROWS, max(1, BLOCK_BYTES // width)) if copied else BLOCK_ROWS
     for start in range(0, features.shape[0], rows):
-        part = features[start : start + rows] if rows < features.shape[0] else features
+        stop = min(start + rows, features.shape[0])
+        part = row_view(features, slice(start, stop)) if rows < features.shape[0] else features
         if origin is not None:
             part = (part.toarray() if is_sparse(part) else part) - origin.astype(part.dtype)
         yield part.astype(precision, copy=False)

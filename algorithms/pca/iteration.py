@@ -27,15 +27,17 @@ Multiply: TypeAlias = Callable[[NDArray[Any]], Generator[Progress, None, "NDArra
 
 
 def iterate(
-    directions: NDArray[Any], images: NDArray[Any], multiply: Multiply, plan: Plan, total: float, at: Progress
+    basis: krylov.KrylovBasis, images: NDArray[Any], multiply: Multiply, plan: Plan, total: float, at: Progress
 ) -> Generator[Progress, None, krylov.KrylovBasis]:
     """Multiply block after block until all further ones together would capture next to nothing more.
 
     Parameters
     ----------
-    directions, images
-        The first random block and its product. A block narrower than `plan.block_size` takes more products of less
-        work each, which pays where a product costs by the direction and not by the pass.
+    basis
+        The first random block. One narrower than `plan.block_size` takes more products of less work each, which
+        pays where a product costs by the direction and not by the pass.
+    images
+        Its product.
     multiply
         Gives the products of further blocks.
     total
@@ -43,10 +45,9 @@ def iterate(
     at
         Where training stands.
     """
-    basis: krylov.KrylovBasis | None = None
     best, gain = 0.0, 0.0
     for _ in range(plan.max_products):
-        basis, directions = krylov.extend(basis, directions, images, plan.block_size)
+        basis = krylov.extend(basis, images)
         captured = krylov.captured(basis, plan.num_components)
         gain, before, best = captured - best, gain, captured
         share = 100 * captured / total if total > 0 else 100.0
@@ -58,13 +59,12 @@ def iterate(
             f"{plan.num_components} component(s) capture at least {share:.5f} % of the variance",
         )
         settled = basis.size >= plan.block_size and _still_missing(gain, before) <= plan.tolerance * best
-        if not directions.size or settled:
+        if not basis.following.size or settled:
             break
-        following = yield from multiply(directions)
-        if following is None:
+        product = yield from multiply(basis.following)
+        if product is None:
             break
-        images = following
-    assert basis is not None
+        images = product
     return basis
 
 
@@ -84,7 +84,7 @@ def _still_missing(gain: float, before: float) -> float:
 def begin(moments: Moments, plan: Plan, origin: Array64 | None, generator: np.random.Generator) -> ScatterProduct:
     """Start the first streamed product, of random directions."""
     d = len(moments.sums)
-    directions = krylov.begin(d, min(plan.block_size, d), plan.precision, generator)
+    directions = krylov.directions(d, min(plan.block_size, d), plan.precision, generator)
     return products.begin(directions, origin)
 
 

@@ -56,6 +56,8 @@ def finish(state: PartialState) -> Solution:
     if state.sketch is None:
         pairs = covariance.decompose(state.moments.scatter(plan.centred), plan.num_components)
     else:
-        basis, _ = krylov.extend(None, state.sketch.directions, state.sketch.finish(plan.centred), plan.block_size)
+        basis = krylov.extend(
+            krylov.begin(state.sketch.directions, plan.block_size), state.sketch.finish(plan.centred)
+        )
         pairs = krylov.decompose(basis, plan.num_components, "single-pass Nystroem sketch")
     return Solution(state.moments, pairs, 1)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from algorithms.batch import Features
 from algorithms.pca.blocks import Array64, Precision, blocks, column_sums
-from algorithms.pca.sparse_products import adjoint_times, times
+from algorithms.pca.sparse_products import scatter_times
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,9 +65,9 @@ def update(state: ScatterProduct, features: Features, precision: Precision, thre
     """Add a batch of records; the state's total is added to in place, so the old state must not be used again."""
     row_sums, sums = state.row_sums.copy(), state.sums.copy()
     for block in blocks(features, state.origin, precision):
-        projected = times(block, state.directions, threads)
-        state.total[...] += adjoint_times(block, projected, threads)
-        row_sums += projected.sum(axis=0, dtype=np.float64)
+        product, projected_sums = scatter_times(block, state.directions, threads=threads)
+        state.total[...] += product
+        row_sums += projected_sums
         sums += column_sums(block)
     return ScatterProduct(
         state.directions, state.origin, state.total, row_sums, sums, state.count + int(features.shape[0])

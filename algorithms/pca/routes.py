@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any, Final
@@ -18,11 +19,12 @@ from algorithms.pca.decomposition import Decomposition
 from algorithms.pca.moments import Moments
 from algorithms.pca.plan import STOPPED, Plan, Progress, Solution, Steps, Stopping, check_components
 from algorithms.pca.products import ScatterProduct
+from algorithms.pca.sparse_products import blas_out_of_the_way
 
 # Records of up to so many features are multiplied in float64: it costs little, and weak components gain digits.
 _NARROW: Final = 64
 _PATIENCE: Final = 3000  # features from which the eigenproblem takes long enough to be announced
-_NARROW_BLOCK: Final = 10  # directions in a sparse product, at least
+_NARROW_BLOCK: Final = 12  # directions in a sparse product, at least
 
 
 def solve(batches: Batches, plan: Plan, generator: np.random.Generator, stopping: Stopping) -> Steps:
@@ -119,9 +121,8 @@ def _many_features(
     channel = iteration.ChannelPasses(batches, seen.origin(plan), seen.moments, plan, stopping)
     images = seen.product.finish(plan.centred)
     total = seen.moments.total(plan.centred)
-    basis = yield from iteration.iterate(
-        seen.product.directions, images, channel.multiply, plan, total, seen.progress()
-    )
+    basis = krylov.begin(seen.product.directions, plan.block_size)
+    basis = yield from iteration.iterate(basis, images, channel.multiply, plan, total, seen.progress())
     pairs = krylov.decompose(basis, plan.num_components, "randomised block Krylov iteration over the channel")
     return Solution(seen.moments, pairs, channel.passes, channel.notes)
 
@@ -152,19 +153,21 @@ def _held(
         return record_side.decompose(records, plan.num_components)
     # A dense product costs by the pass over the records, a sparse one by the direction.
     width = max(_NARROW_BLOCK, plan.block_size // 4) if is_sparse(records.features) else plan.block_size
-    directions = krylov.begin(min(n, d), min(width, plan.block_size, n, d), plan.precision, generator)
+    first = krylov.directions(min(n, d), min(width, plan.block_size, n, d), plan.precision, generator)
 
     def images(block: NDArray[Any]) -> NDArray[Any]:
         if n < d:
             return records.times(records.adjoint_times(block))
-        return records.adjoint_times(records.times(block))
+        return records.scatter_times(block)
 
     def multiply(block: NDArray[Any]) -> Generator[Progress, None, NDArray[Any]]:
         yield seen.progress()
         return images(block)
 
     total = seen.moments.total(plan.centred)
-    basis = yield from iteration.iterate(directions, images(directions), multiply, plan, total, seen.progress())
+    basis = krylov.begin(first, plan.block_size)
+    with blas_out_of_the_way() if is_sparse(records.features) and plan.threads > 1 else nullcontext():
+        basis = yield from iteration.iterate(basis, images(first), multiply, plan, total, seen.progress())
     method = "randomised block Krylov iteration in memory"
     if n >= d:
         return krylov.decompose(basis, plan.num_components, method)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from algorithms.batch import Features, is_sparse
 from algorithms.pca.blocks import Array64, Precision
-from algorithms.pca.sparse_products import adjoint_times, times
+from algorithms.pca.sparse_products import adjoint_times, scatter_times, times
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,3 +123,10 @@ class CentredRows:
             return product
         shift = np.outer(self.mean, left.sum(axis=0, dtype=np.float64)).astype(left.dtype)
         return np.asarray(product - shift)
+
+    def scatter_times(self, right: NDArray[Any]) -> NDArray[Any]:
+        """``(X - 1 m')' (X - 1 m') R`` for R of shape (d, b), shape (d, b)."""
+        shift = None if self.mean is None else (self.mean @ right).astype(right.dtype)
+        product, sums = scatter_times(self.features, right, shift, self.threads)
+        # Centred projections add up to zero, but for rounding.
+        return product if self.mean is None else product - np.outer(self.mean, sums).astype(right.dtype)

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from algorithms.batch import Features, is_sparse
+from algorithms.pca.sparse_rows import row_view
 
 # Below this number of multiplications a thread costs more than it brings.
 _WORTH_A_THREAD = 2_000_000
+
+T = TypeVar("T")
 
 
 def times(features: Features, right: NDArray[Any], threads: int = 1) -> NDArray[Any]:
@@ -20,49 +25,76 @@ def times(features: Features, right: NDArray[Any], threads: int = 1) -> NDArray[
 
     BLAS has threads of its own; scipy's sparse products have none, but let others run beside them.
     """
-    cuts = _cuts(features, right, threads)
-    if len(cuts) < 2:
-        return np.asarray(features @ right)
-    return np.concatenate(_together(lambda rows: _part(features, rows) @ right, cuts))
+    parts = _on_threads(lambda rows: row_view(features, rows) @ right, features, right, threads)
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 def adjoint_times(features: Features, left: NDArray[Any], threads: int = 1) -> NDArray[Any]:
     """``X' L``: X of shape (n, d) and L of shape (n, b) give shape (d, b)."""
-    cuts = _cuts(features, left, threads)
-    if len(cuts) < 2:
-        return np.asarray(features.T @ left)
-    parts = _together(lambda rows: _part(features, rows, transposed=True) @ left[rows], cuts)
+    parts = _on_threads(
+        lambda rows: row_view(features, rows, transposed=True) @ left[rows], features, left, threads
+    )
     return np.asarray(sum(parts[1:], parts[0]))
 
 
-def _cuts(features: Features, other: NDArray[Any], threads: int) -> list[slice]:
-    """Row ranges of about the same number of values, one a thread; none where threads do not pay."""
-    if not is_sparse(features) or threads < 2 or features.nnz * other.shape[1] < threads * _WORTH_A_THREAD:
-        return []
-    ends = np.searchsorted(features.indptr, np.linspace(0, features.nnz, threads + 1)[1:-1])
-    edges = [0, *map(int, ends), features.shape[0]]
-    return [slice(start, stop) for start, stop in pairwise(edges)]
+def scatter_times(
+    features: Features, right: NDArray[Any], shift: NDArray[Any] | None = None, threads: int = 1
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """``X' P`` with ``P = X R - 1 s'``, shape (d, b), and the column sums of P, shape (b,).
 
+    Both products of a thread's records follow each other, so that P is never put together.
 
-def _part(features: Any, rows: slice, *, transposed: bool = False) -> Any:
-    """Consecutive rows of a CSR array as a view of its values, or their transpose.
-
-    scipy's own slices copy, and its transposes search all indices for the largest: each costs a product's time.
+    Parameters
+    ----------
+    features
+        X, shape (n, d).
+    right
+        R, shape (d, b).
+    shift
+        s, shape (b,); None for zero.
     """
-    from scipy.sparse import csc_array, csr_array
 
-    first, last = features.indptr[rows.start], features.indptr[rows.stop]
-    count, d = rows.stop - rows.start, features.shape[1]
-    part = (
-        csc_array((d, count), dtype=features.dtype) if transposed else csr_array((count, d), dtype=features.dtype)
-    )
-    part.data, part.indices = features.data[first:last], features.indices[first:last]
-    part.indptr = features.indptr[rows.start : rows.stop + 1] - first
-    return part
+    def product(rows: slice) -> tuple[NDArray[Any], NDArray[Any]]:
+        projected = np.asarray(row_view(features, rows) @ right)
+        if shift is not None:
+            projected -= shift
+        sums = projected.sum(axis=0, dtype=np.float64)
+        return np.asarray(row_view(features, rows, transposed=True) @ projected), sums
+
+    parts = _on_threads(product, features, right, threads)
+    total, sums = parts[0]
+    for more, more_sums in parts[1:]:
+        total += more
+        sums += more_sums
+    return total, sums
 
 
-def _together(product: Callable[[slice], Any], cuts: list[slice]) -> list[NDArray[Any]]:
+@contextmanager
+def blas_out_of_the_way() -> Iterator[None]:
+    """Let BLAS use one thread only, for as long as sparse products run on threads.
+
+    OpenBLAS's threads do not sleep between products, they spin; beside as many threads of sparse products, on as
+    many cores, they double the time of a product.
+    """
+    with _blas().limit(limits=1):
+        yield
+
+
+@cache
+def _blas() -> Any:
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController().select(user_api="blas")
+
+
+def _on_threads(product: Callable[[slice], T], features: Features, other: NDArray[Any], threads: int) -> list[T]:
+    """Products of consecutive rows with about the same number of values, one part a thread where threads pay."""
+    whole = slice(0, features.shape[0])
+    if not is_sparse(features) or threads < 2 or features.nnz * other.shape[1] < threads * _WORTH_A_THREAD:
+        return [product(whole)]
     from concurrent.futures import ThreadPoolExecutor
 
+    ends = np.searchsorted(features.indptr, np.linspace(0, features.nnz, threads + 1)[1:-1])
+    cuts = [slice(start, stop) for start, stop in pairwise([0, *map(int, ends), features.shape[0]])]
     with ThreadPoolExecutor(len(cuts)) as pool:
-        return [np.asarray(result) for result in pool.map(product, cuts)]
+        return list(pool.map(product, cuts))

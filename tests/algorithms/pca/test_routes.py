@@ -11,7 +11,7 @@ from scipy.sparse import csr_array, random_array
 
 from algorithms.batch import Batch, HeldBatches
 from algorithms.errors import DataError
-from algorithms.pca import iteration, krylov, routes, sparse_products
+from algorithms.pca import iteration, krylov, routes
 from algorithms.pca.decomposition import completed, with_fixed_signs
 from algorithms.pca.plan import STOPPED, Plan, Progress, Solution
 from algorithms.pca.training import never
@@ -293,12 +293,3 @@ def test_values_that_overflow_float32_are_named(rng: np.random.Generator) -> Non
     features[3, 2] = 1e30
     with pytest.raises(DataError, match=r"record 4, feature 3 is 1e\+30.*magnitude below"):
         solve([Batch(features)], "features", precision=np.float32)
-
-
-@pytest.mark.parametrize("threads", [2, 3, 7])
-def test_sparse_products_on_threads_are_the_same_products(rng: np.random.Generator, threads: int) -> None:
-    sparse = csr_array(random_array((30_000, 2_000), density=0.02, rng=rng))
-    assert sparse.nnz * 50 > 7 * 2_000_000  # enough for each thread to be worth its while
-    right, left = rng.standard_normal((2_000, 50)), rng.standard_normal((30_000, 50))
-    np.testing.assert_allclose(sparse_products.times(sparse, right, threads), sparse @ right, atol=1e-9)
-    np.testing.assert_allclose(sparse_products.adjoint_times(sparse, left, threads), sparse.T @ left, atol=1e-9)

@@ -170,8 +170,8 @@ def data_notices(problem: Problem) -> Iterator[Notice]:
         remedy = (
             "compatibility=aws trains in stored order; shuffle the records before training."
             if settings.as_aws
-            else "Records are shuffled, in memory as a whole, but a stream only in windows. The second-order finish "
-            "does not care; where an optimizer is named there is none, so shuffle such a stream before training."
+            else "Records are shuffled, in memory as a whole, but a stream only in windows. The second-order "
+            "finish does not care; where an optimizer is named there is none, so shuffle such a stream beforehand."
         )
         yield Notice(f"The training records look sorted by label. {remedy}", warning=True)
     constant = int(np.count_nonzero(found.moments.deviation == 0))

@@ -76,8 +76,8 @@ class Front:
 
     async def _forget_unlisted_models(self, registry: Registry) -> None:
         while True:
-            await asyncio.sleep(1)
-            await asyncio.get_running_loop().run_in_executor(self._threads, registry.forget_unlisted)
+            await asyncio.sleep(0.1)
+            await asyncio.to_thread(registry.forget_unlisted)  # not in a thread that may wait for this very thing
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         path, method = scope["path"], scope["method"]

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -14,6 +10,7 @@ from typing import Final
 from algorithms.errors import UserError, excerpt
 from serve.answers import Refusal
 from serve.models import ServedModel, load_model
+from serve.registry_file import RegistryFile, patience
 
 PAGE_SIZE: Final = 100
 _OVERHEAD_BYTES: Final = 4096  # Python objects of a loaded model beside its arrays (measured: about 3 kB)
@@ -35,7 +32,7 @@ class Registry:
     unload mean the same whichever worker answers: SQLite's transactions decide who was first. The arrays are
     each worker's own, read when it is first asked for the model; an entry's generation tells a model that was
     unloaded and loaded again, perhaps from elsewhere, from its former self. Models that are no longer listed
-    leave a worker's memory at its next `forget_unlisted`, called by every worker once a second.
+    leave a worker's memory at its next `forget_unlisted`, which every worker calls several times a second.
 
     Parameters
     ----------
@@ -50,21 +47,13 @@ class Registry:
     """
 
     def __init__(self, file: Path, root: Path, memory_bytes: int, workers: int = 1) -> None:
-        self._file = file
+        self._file = RegistryFile(file)
         self._root = root
         self._memory_bytes = memory_bytes
         self._workers = workers
-        self._lock = threading.Lock()  # guards the connection and the dictionary of this process
-        self._models: dict[str, tuple[int, ServedModel]] = {}
-        self._connection: sqlite3.Connection | None = None
-        self._process = 0
+        self._models: dict[str, tuple[int, ServedModel]] = {}  # changed within transactions only
         self._seen_version = -1
-        with self._transaction(write=True) as connection:
-            connection.execute(
-                "CREATE TABLE IF NOT EXISTS models (generation INTEGER PRIMARY KEY AUTOINCREMENT, "
-                "name TEXT NOT NULL UNIQUE, url TEXT NOT NULL, bytes INTEGER NOT NULL)"
-            )
-        self.close()  # before the workers fork: a connection must not cross that
+        self._seen_unloads = -1
 
     def load(self, name: object, url: object) -> Entry:
         """Read a model and list it.
@@ -81,7 +70,7 @@ class Registry:
             raise _already_loaded(name)
         model = load_model(self._inside_root(url))
         needed = model.num_bytes + _OVERHEAD_BYTES
-        with self._transaction(write=True) as connection:
+        with self._file.transaction(write=True) as connection:
             (taken,) = connection.execute("SELECT coalesce(sum(bytes), 0) FROM models").fetchone()
             if (taken + needed) * self._workers > self._memory_bytes:
                 raise Refusal(
@@ -102,14 +91,24 @@ class Registry:
         return entry
 
     def unload(self, name: str) -> Entry:
-        """Take a model off the list and out of this worker's memory; requests under way still finish."""
-        with self._transaction(write=True) as connection:
+        """Take a model off the list and out of every worker's memory; requests under way still finish.
+
+        Returns when all workers have dropped it, as SageMaker wants it; one that is too busy for that for two
+        seconds drops it later.
+        """
+        with self._file.transaction(write=True) as connection:
             row = connection.execute(
                 "DELETE FROM models WHERE name = ? RETURNING name, url, generation", (name,)
             ).fetchone()
             if row is None:
                 raise _not_loaded(name)
+            unloads = connection.execute("INSERT INTO unloads (generation) VALUES (?)", (row[2],)).lastrowid
             self._models.pop(name, None)
+        assert unloads is not None
+        for _ in patience():
+            self.forget_unlisted()
+            if self._file.others_have_seen(unloads):
+                break
         return Entry(*row)
 
     def get(self, name: str) -> Entry:
@@ -121,7 +120,7 @@ class Registry:
 
     def page(self, token: str = "", size: int = PAGE_SIZE) -> tuple[list[Entry], str | None]:
         """Return up to `size` entries by name, those after `token`, and the token of the next page if any."""
-        with self._transaction() as connection:
+        with self._file.transaction() as connection:
             rows = connection.execute(
                 "SELECT name, url, generation FROM models WHERE name > ? ORDER BY name LIMIT ?", (token, size + 1)
             ).fetchall()
@@ -139,7 +138,7 @@ class Registry:
         except UserError:
             self.get(name)  # unloaded, and its files removed, while we looked: 404 is the truth then
             raise
-        with self._transaction() as connection:
+        with self._file.transaction() as connection:
             listed = connection.execute(
                 "SELECT 1 FROM models WHERE generation = ?", (entry.generation,)
             ).fetchone()
@@ -149,47 +148,24 @@ class Registry:
         return model
 
     def forget_unlisted(self) -> None:
-        """Drop this worker's copies of models that some worker has unloaded."""
-        with self._transaction() as connection:
+        """Drop this worker's copies of models that some worker has unloaded, and tell the others so."""
+        with self._file.transaction() as connection:
             (version,) = connection.execute("PRAGMA data_version").fetchone()
-            if version == self._seen_version:
+            if version == self._seen_version and self._seen_unloads >= 0:
                 return
             self._seen_version = version
+            (unloads,) = connection.execute("SELECT coalesce(max(number), 0) FROM unloads").fetchone()
             listed = {row[0] for row in connection.execute("SELECT generation FROM models")}
             for name in [name for name, held in self._models.items() if held[0] not in listed]:
                 del self._models[name]
+        if unloads != self._seen_unloads:  # else workers would wake each other for ever
+            self._seen_unloads = unloads
+            self._file.note_seen(unloads)
 
     def _find(self, name: str) -> Entry | None:
-        with self._transaction() as connection:
+        with self._file.transaction() as connection:
             row = connection.execute("SELECT name, url, generation FROM models WHERE name = ?", (name,)).fetchone()
         return None if row is None else Entry(*row)
-
-    def close(self) -> None:
-        """Close this process's connection; the next call opens another."""
-        with self._lock:
-            if self._connection is not None and self._process == os.getpid():
-                self._connection.close()
-            self._connection = None
-
-    @contextmanager
-    def _transaction(self, *, write: bool = False) -> Iterator[sqlite3.Connection]:
-        with self._lock:
-            if self._connection is None or self._process != os.getpid():
-                self._process = os.getpid()
-                self._connection = sqlite3.connect(
-                    self._file, timeout=30, isolation_level=None, check_same_thread=False
-                )
-                self._connection.execute("PRAGMA synchronous = OFF")  # the list need not outlive the server
-            if not write:  # one statement is a transaction of its own
-                yield self._connection
-                return
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._connection
-            except BaseException:
-                self._connection.execute("ROLLBACK")
-                raise
-            self._connection.execute("COMMIT")
 
     def _inside_root(self, url: str) -> Path:
         path, root = Path(url).resolve(), self._root.resolve()

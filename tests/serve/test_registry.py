@@ -2,9 +2,11 @@
 
 import multiprocessing
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -63,6 +65,41 @@ def test_what_one_worker_unloads_leaves_the_memory_of_the_others(registry: Regis
     assert not registry._models
     other_worker.forget_unlisted()
     assert not other_worker._models
+
+
+def _holds_until(file: Path, root: Path, ready: Any, delay: float) -> None:
+    """A worker that has the model in memory and looks at the list only after a while."""
+    registry = Registry(file, root, 1 << 30)
+    registry.model("a")
+    registry.forget_unlisted()
+    ready.set()
+    time.sleep(delay)
+    registry.forget_unlisted()
+    time.sleep(30)
+
+
+@pytest.mark.parametrize(("delay", "waits"), [(0.5, 0.5), (20, 2)])
+def test_unload_returns_when_the_other_workers_have_dropped_the_model(
+    registry: Registry, tmp_path: Path, delay: float, waits: float
+) -> None:
+    registry.load("a", str(write_model(tmp_path / "a", make_pca())))
+    context = multiprocessing.get_context("fork")
+    ready = context.Event()
+    worker = context.Process(target=_holds_until, args=(tmp_path / "list.sqlite", tmp_path, ready, delay))
+    worker.start()
+    try:
+        assert ready.wait(30)
+        started = time.monotonic()
+        registry.unload("a")
+        waited = time.monotonic() - started
+        assert waits - 0.2 < waited < 10, "for the worker to drop it, but not without end"
+    finally:
+        worker.kill()
+        worker.join()
+    registry.load("a", str(tmp_path / "a"))
+    started = time.monotonic()
+    registry.unload("a")
+    assert time.monotonic() - started < 1, "a worker that has died is not waited for"
 
 
 def test_pages_list_every_model_once_in_order(registry: Registry, tmp_path: Path) -> None:

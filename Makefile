@@ -44,8 +44,8 @@ lock: $(READY)   ## write the image's pinned, hashed requirements again from pyp
 	$(BIN)/python -m uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header \
 	  --no-emit-index-url --upgrade --output-file image/requirements.lock pyproject.toml
 
-tools:           ## environments of SageMaker's SDKs and of schemathesis, for the tests that use them
-	@for tool in sdk2 sdk3 schemathesis; do tests/make_tool.sh $$tool build/$$tool \
+tools:           ## environments of SageMaker's SDKs, schemathesis and MXNet, for the tests that use them
+	@for tool in sdk2 sdk3 schemathesis mxnet; do tests/make_tool.sh $$tool build/$$tool \
 	  || echo "$$tool could not be installed here: its tests are skipped" >&2; done
 
 image-test: $(READY) tools image ## build the image and drive it from outside: contract, faults, SageMaker SDKs

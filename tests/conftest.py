@@ -65,3 +65,9 @@ def sdk3_python() -> Path:
 def schemathesis_python() -> Path:
     """An interpreter with schemathesis, which pins an older version of what our own tests use."""
     return environment_python("schemathesis")
+
+
+@pytest.fixture(scope="session")
+def mxnet_python() -> Path:
+    """An interpreter with MXNet 1.9, the retired library of the real artifacts, which needs an old numpy."""
+    return environment_python("mxnet")

@@ -46,6 +46,11 @@ LABEL org.opencontainers.image.title="eigenlearn" \
 COPY --from=build /opt/eigenlearn /opt/eigenlearn
 # Writable for any --user, for a container that is run without a mount.
 RUN mkdir -m 0777 -p /opt/ml
+# Slim Python images come without a compiled standard library, and a container cannot keep what it compiles. Importing
+# everything here once (the estimators want scikit-learn, which is not in the image) leaves it compiled for every start.
+RUN /opt/eigenlearn/bin/python -c "import importlib, pkgutil, algorithms, container, formats, machine, serve; \
+    [importlib.import_module(m.name) for p in (algorithms, container, formats, machine, serve) \
+     for m in pkgutil.walk_packages(p.__path__, p.__name__ + '.') if 'estimator' not in m.name]"
 ENV PATH=/opt/eigenlearn/bin:${PATH} \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1

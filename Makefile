@@ -35,8 +35,9 @@ bench: $(READY)  ## speed and quality beside the peers (TOPICS="pca csv" runs so
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
 	@$(BIN)/python -m benchmarks $(TOPICS)
 
-image:           ## build the image (BASE_IMAGE=... names another base)
+image:           ## build the image (BASE_IMAGE=... names another base, PLATFORM=linux/arm64 another machine)
 	DOCKER_BUILDKIT=1 docker build $(if $(BASE_IMAGE),--build-arg BASE_IMAGE=$(BASE_IMAGE)) \
+	  $(if $(PLATFORM),--platform $(PLATFORM)) \
 	  --build-arg REVISION=$$(git rev-parse --short HEAD 2>/dev/null || echo unknown) --tag $(IMAGE) .
 
 lock: $(READY)   ## write the image's pinned, hashed requirements again from pyproject.toml

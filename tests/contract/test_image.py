@@ -67,6 +67,18 @@ def test_nothing_that_only_builds_is_in_it(image: str) -> None:
     assert run_in(image, "sh", "-c", "find /opt/eigenlearn -name tests | head -3") == ""
 
 
+@clause("Image", "what both commands import is compiled, so that they start fast", **ONLY_THE_IMAGE)
+def test_what_is_imported_is_compiled(image: str) -> None:
+    program = (
+        "import container.training_job, container.linear_learner_job, container.pca_job, serve.server, sys, os\n"
+        "files = [m.__spec__ for m in sys.modules.values() if getattr(m, '__spec__', None)]\n"
+        "print(len(files), [s.name for s in files if s.cached and not os.path.exists(s.cached)])"
+    )
+    count, uncompiled = run_in(image, "python", "-c", program).split(maxsplit=1)
+    assert int(count) > 300
+    assert uncompiled == "[]"
+
+
 @clause("Image", "a bill of materials", **ONLY_THE_IMAGE)
 def test_it_lists_what_is_in_it(image: str) -> None:
     document = json.loads(run_in(image, "cat", "/opt/eigenlearn/share/eigenlearn/sbom.cdx.json"))

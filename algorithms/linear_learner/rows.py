@@ -110,6 +110,7 @@ class TrainingRows:
             for start in range(0, len(positions), chunk):
                 picked = _gather(window, first_positions, positions[start : start + chunk])
                 yield from self._split(picked, size)
+            del window, positions  # before the next window of a stream is read
 
     def minibatches_in_order(self, size: int) -> Iterator[Block]:
         """Yield one epoch of mini-batches in stored order, all of exactly `size` records."""

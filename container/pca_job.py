@@ -76,6 +76,7 @@ def _train(settings: PCASettings, context: JobContext) -> tuple[TrainedPCA, dict
         np.random.default_rng(settings.seed),
         stopping=context.stopping,
         threads=max(1, int(cpu_quota())),
+        resume=context.checkpoints.load(),
     )
     lines = _TrainingLines(settings, log, executor, began)
     while True:
@@ -88,7 +89,10 @@ def _train(settings: PCASettings, context: JobContext) -> tuple[TrainedPCA, dict
             if context.stopping() and lines.first_batch is None:
                 raise StoppedBeforeModel from None  # the pipe was closed before its first record
             raise
-        lines.take(progress)
+        if progress.state is not None:
+            context.checkpoints.save(progress.state)
+        if progress.state is None or progress.finding:
+            lines.take(progress)
     return trained, lines.finish(trained)
 
 

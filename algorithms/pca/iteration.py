@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -14,7 +14,7 @@ from algorithms.errors import DataError
 from algorithms.pca import krylov, products
 from algorithms.pca.blocks import Array64
 from algorithms.pca.moments import Moments
-from algorithms.pca.plan import STOPPED, Plan, Progress, Stopping
+from algorithms.pca.plan import STOPPED, Plan, Progress, State, Stopping
 from algorithms.pca.products import ScatterProduct
 
 NOT_READ_AGAIN = (
@@ -26,59 +26,90 @@ NOT_READ_AGAIN = (
 Multiply: TypeAlias = Callable[[NDArray[Any]], Generator[Progress, None, "NDArray[Any] | None"]]
 
 
+@dataclass(frozen=True, eq=False)
+class Search:
+    """How far an iteration has come.
+
+    Attributes
+    ----------
+    basis
+        What the products so far have told. A block narrower than `Plan.block_size` takes more products of less
+        work each, which pays where a product costs by the direction and not by the pass.
+    products
+        How many there were.
+    captured
+        What the wanted components capture by now.
+    gain, before
+        What the last product and the one before it added to that.
+    """
+
+    basis: krylov.KrylovBasis
+    products: int = 0
+    captured: float = 0.0
+    gain: float = 0.0
+    before: float = 0.0
+
+    def after(self, images: NDArray[Any], plan: Plan) -> Search:
+        """Take in one product more."""
+        basis = krylov.extend(self.basis, images)
+        captured = krylov.captured(basis, plan.num_components)
+        return Search(basis, self.products + 1, captured, captured - self.captured, self.gain)
+
+    def is_over(self, plan: Plan) -> bool:
+        """Tell whether all further products together would capture next to nothing more."""
+        if not self.basis.following.size or self.products >= plan.max_products:
+            return True
+        # Gains below a few rounding errors are no gains; a smaller tolerance would be waited for in vain.
+        tolerance = max(plan.tolerance, 4 * float(np.finfo(plan.precision).eps))
+        return self.basis.size >= plan.block_size and self._still_missing() <= tolerance * self.captured
+
+    def _still_missing(self) -> float:
+        """What all further products may add, if gains go on shrinking as they did from `before` to `gain`.
+
+        Gains of a block Krylov iteration shrink faster and faster, so this errs on the side of one pass more.
+        """
+        if self.before == 0.0:
+            return float("inf")  # nothing is known after a single product
+        before = abs(self.before)
+        if self.gain <= 0.0:  # a restart takes a little away; it does not tell that nothing more is to come
+            return before
+        return self.gain**2 / (before - self.gain) if self.gain < before else float("inf")
+
+
 def iterate(
-    basis: krylov.KrylovBasis, images: NDArray[Any], multiply: Multiply, plan: Plan, total: float, at: Progress
-) -> Generator[Progress, None, krylov.KrylovBasis]:
+    search: Search,
+    multiply: Multiply,
+    plan: Plan,
+    where: Callable[[], Progress],
+    total: float,
+    journal: Callable[[Search], State] | None = None,
+) -> Generator[Progress, None, Search]:
     """Multiply block after block until all further ones together would capture next to nothing more.
 
     Parameters
     ----------
-    basis
-        The first random block. One narrower than `plan.block_size` takes more products of less work each, which
-        pays where a product costs by the direction and not by the pass.
-    images
-        Its product.
+    search
+        Where to begin; with products behind it, it is told of first.
     multiply
         Gives the products of further blocks.
+    where
+        Tells where training stands.
     total
         Total variance, for what is told on the way.
-    at
-        Where training stands.
+    journal
+        Gives the state that a killed training may go on from, where there is one.
     """
-    best, gain = 0.0, 0.0
-    for _ in range(plan.max_products):
-        basis = krylov.extend(basis, images)
-        captured = krylov.captured(basis, plan.num_components)
-        gain, before, best = captured - best, gain, captured
-        share = 100 * captured / total if total > 0 else 100.0
-        yield Progress(
-            at.pass_number,
-            at.records,
-            at.batches,
-            at.feature_dim,
-            f"{plan.num_components} component(s) capture at least {share:.5f} % of the variance",
-        )
-        settled = basis.size >= plan.block_size and _still_missing(gain, before) <= plan.tolerance * best
-        if not basis.following.size or settled:
-            break
-        product = yield from multiply(basis.following)
-        if product is None:
-            break
-        images = product
-    return basis
-
-
-def _still_missing(gain: float, before: float) -> float:
-    """What all further products may add, if gains go on shrinking as they did from `before` to `gain`.
-
-    Gains of a block Krylov iteration shrink faster and faster, so this errs on the side of one pass more.
-    """
-    if before == 0.0:
-        return float("inf")  # nothing is known after a single product
-    before = abs(before)
-    if gain <= 0.0:  # a restart takes a little away; it does not tell that nothing more is to come
-        return before
-    return gain * gain / (before - gain) if gain < before else float("inf")
+    while True:
+        if search.products:
+            share = 100 * search.captured / total if total > 0 else 100.0
+            finding = f"{plan.num_components} component(s) capture at least {share:.5f} % of the variance"
+            yield replace(where(), finding=finding, state=None if journal is None else journal(search))
+            if search.is_over(plan):
+                return search
+        images = yield from multiply(search.basis.following)
+        if images is None:
+            return search
+        search = search.after(images, plan)
 
 
 def begin(moments: Moments, plan: Plan, origin: Array64 | None, generator: np.random.Generator) -> ScatterProduct:
@@ -113,6 +144,10 @@ class ChannelPasses:
     stopping: Stopping
     passes: int = 1
     notes: tuple[str, ...] = field(default=())
+
+    def where(self) -> Progress:
+        """Tell where training stands at the end of a pass."""
+        return Progress(self.passes, self.moments.count, 0, len(self.moments.sums))
 
     def multiply(self, directions: NDArray[Any]) -> Generator[Progress, None, Array64 | None]:
         """One more pass; None where the job was asked to stop, or the channel cannot be read again.

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
+
+from numpy.typing import NDArray
 
 from algorithms.errors import DataError
 from algorithms.pca.blocks import Precision
@@ -52,6 +54,10 @@ class Plan:
     threads: int = 1
 
 
+# What a killed training goes on from: arrays by name.
+State: TypeAlias = Mapping[str, NDArray[Any]]
+
+
 @dataclass(frozen=True)
 class Progress:
     """Where training stands: yielded after each batch, and once more at the end of each pass.
@@ -66,6 +72,8 @@ class Progress:
         Features of a record.
     finding
         Empty, or, at the end of a pass or step, what it found out.
+    state
+        At the end of a pass, where training can go on from there: all that is known by then.
     """
 
     pass_number: int
@@ -73,6 +81,7 @@ class Progress:
     batches: int
     feature_dim: int
     finding: str = ""
+    state: State | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 
 from algorithms.batch import Batch, Batches, HeldBatches, is_sparse
 from algorithms.errors import DataError
-from algorithms.pca import covariance, iteration, krylov, moments, products, record_side, rows
+from algorithms.pca import covariance, iteration, krylov, moments, products, record_side, resuming, rows
 from algorithms.pca.blocks import Array64, useful_origin
+from algorithms.pca.checked import counted
 from algorithms.pca.decomposition import Decomposition
 from algorithms.pca.moments import Moments
-from algorithms.pca.plan import STOPPED, Plan, Progress, Solution, Steps, Stopping, check_components
+from algorithms.pca.plan import STOPPED, Plan, Progress, Solution, State, Steps, Stopping, check_components
 from algorithms.pca.products import ScatterProduct
 from algorithms.pca.sparse_products import blas_out_of_the_way
 
@@ -27,11 +28,18 @@ _PATIENCE: Final = 3000  # features from which the eigenproblem takes long enoug
 _NARROW_BLOCK: Final = 12  # directions in a sparse product, at least
 
 
-def solve(batches: Batches, plan: Plan, generator: np.random.Generator, stopping: Stopping) -> Steps:
+def solve(
+    batches: Batches,
+    plan: Plan,
+    generator: np.random.Generator,
+    stopping: Stopping,
+    resume: State | None = None,
+) -> Steps:
     """Decompose a channel: in one pass where a direct route is open, else by randomised block Krylov iteration.
 
     Every `iter(batches)` is one pass. Yields a `Progress` after each batch and returns a `Solution`.
-    Once `stopping()` is true, reading ends and the solution describes what has been read.
+    Once `stopping()` is true, reading ends and the solution describes what has been read. With `resume`, the
+    `Progress.state` of an earlier run of the same plan on the same data, passes that are in it are not read again.
 
     Raises
     ------
@@ -39,6 +47,8 @@ def solve(batches: Batches, plan: Plan, generator: np.random.Generator, stopping
         If the channel is empty, records differ in length, values are not finite, or a record has fewer
         features than there shall be components.
     """
+    if resume is not None:
+        return (yield from _resumed(resume, batches, plan, stopping))
     source = iter(batches)
     first = next((batch for batch in source if len(batch)), None)
     if first is None:
@@ -64,17 +74,20 @@ def _few_features(first: Batch, pieces: Iterator[Batch], plan: Plan, stopping: S
     state = moments.begin(first.features, with_products=True)
     count = 0
     for count, batch in enumerate(pieces, 1):
-        state = _counted(state, batch, plan)
+        state = counted(state, batch, plan)
         yield Progress(1, state.count, count, batch.feature_dim)
         if stopping():
             break
     d = first.feature_dim
-    if d > _PATIENCE:
-        yield Progress(
-            1, state.count, count, d, f"the scatter matrix is complete; solving {d:,} x {d:,} takes a while"
-        )
-    pairs = covariance.decompose(state.scatter(plan.centred), plan.num_components)
-    return Solution(state, pairs, 1, (STOPPED,) if stopping() else ())
+    finding = f"the scatter matrix is complete; solving {d:,} x {d:,} takes a while" if d > _PATIENCE else ""
+    stopped = stopping()
+    complete = None if stopped else resuming.state_of_moments(state)
+    yield Progress(1, state.count, count, d, finding, complete)
+    return _from_scatter(state, plan, (STOPPED,) if stopped else ())
+
+
+def _from_scatter(state: Moments, plan: Plan, notes: tuple[str, ...] = ()) -> Solution:
+    return Solution(state, covariance.decompose(state.scatter(plan.centred), plan.num_components), 1, notes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,17 +132,42 @@ def _many_features(
         pairs = yield from _held(seen, plan, generator)
         return Solution(seen.moments, pairs, 1, (STOPPED,) if stopping() else ())
     channel = iteration.ChannelPasses(batches, seen.origin(plan), seen.moments, plan, stopping)
-    images = seen.product.finish(plan.centred)
-    total = seen.moments.total(plan.centred)
-    basis = krylov.begin(seen.product.directions, plan.block_size)
-    basis = yield from iteration.iterate(basis, images, channel.multiply, plan, total, seen.progress())
-    pairs = krylov.decompose(basis, plan.num_components, "randomised block Krylov iteration over the channel")
-    return Solution(seen.moments, pairs, channel.passes, channel.notes)
+    begun = iteration.Search(krylov.begin(seen.product.directions, plan.block_size))
+    search = begun.after(seen.product.finish(plan.centred), plan)
+    return (yield from _over_channel(channel, search, complete=not stopping()))
+
+
+def _over_channel(channel: iteration.ChannelPasses, search: iteration.Search, *, complete: bool = True) -> Steps:
+    """Further passes over the channel, until they bring nothing more; after an incomplete one no state is kept."""
+
+    def journal(search: iteration.Search) -> State:
+        return resuming.state_of_search(search, channel.moments, channel.origin, channel.passes)
+
+    plan, seen = channel.plan, channel.moments
+    total = seen.total(plan.centred)
+    search = yield from iteration.iterate(
+        search, channel.multiply, plan, channel.where, total, journal if complete else None
+    )
+    method = "randomised block Krylov iteration over the channel"
+    pairs = krylov.decompose(search.basis, plan.num_components, method)
+    return Solution(seen, pairs, channel.passes, channel.notes)
+
+
+def _resumed(state: State, batches: Batches, plan: Plan, stopping: Stopping) -> Steps:
+    """Go on after the passes whose state was kept."""
+    seen = resuming.moments_of(state)
+    if "known" not in state:
+        let_go(batches)
+        yield Progress(1, seen.count, 0, len(seen.sums))
+        return _from_scatter(seen, plan)
+    origin = state["moved_to"] if state["moved_to"].size else None
+    channel = iteration.ChannelPasses(batches, origin, seen, plan, stopping, int(state["passes"]))
+    return (yield from _over_channel(channel, resuming.search_of(state)))
 
 
 def _gathered(seen: _FirstPass, batch: Batch, plan: Plan, generator: np.random.Generator) -> _FirstPass:
     """Add a batch; when the records no longer fit, all that were held go into the first product."""
-    state = _counted(seen.moments, batch, plan)
+    state = counted(seen.moments, batch, plan)
     held = rows.update(seen.held, batch.features, plan.precision, plan.held_bytes)
     product = seen.product
     if held.overflown:
@@ -155,55 +193,18 @@ def _held(
     width = max(_NARROW_BLOCK, plan.block_size // 4) if is_sparse(records.features) else plan.block_size
     first = krylov.directions(min(n, d), min(width, plan.block_size, n, d), plan.precision, generator)
 
-    def images(block: NDArray[Any]) -> NDArray[Any]:
+    def multiply(block: NDArray[Any]) -> Generator[Progress, None, NDArray[Any]]:
+        yield seen.progress()
         if n < d:
             return records.times(records.adjoint_times(block))
         return records.scatter_times(block)
 
-    def multiply(block: NDArray[Any]) -> Generator[Progress, None, NDArray[Any]]:
-        yield seen.progress()
-        return images(block)
-
     total = seen.moments.total(plan.centred)
-    basis = krylov.begin(first, plan.block_size)
+    search = iteration.Search(krylov.begin(first, plan.block_size))
     with blas_out_of_the_way() if is_sparse(records.features) and plan.threads > 1 else nullcontext():
-        basis = yield from iteration.iterate(basis, images(first), multiply, plan, total, seen.progress())
+        search = yield from iteration.iterate(search, multiply, plan, seen.progress, total)
     method = "randomised block Krylov iteration in memory"
     if n >= d:
-        return krylov.decompose(basis, plan.num_components, method)
-    left = krylov.decompose(basis, plan.block_size, method).components
+        return krylov.decompose(search.basis, plan.num_components, method)
+    left = krylov.decompose(search.basis, plan.block_size, method).components
     return record_side.from_left(records, left, plan.num_components, method)
-
-
-def _counted(state: Moments, batch: Batch, plan: Plan) -> Moments:
-    """Add a batch to the moments, once it is known to fit and to be finite."""
-    if batch.feature_dim != len(state.sums):
-        raise DataError(
-            f"The train channel: after {state.count} records of {len(state.sums)} features come records of "
-            f"{batch.feature_dim}. Expected the same number everywhere."
-        )
-    with np.errstate(over="ignore", invalid="ignore"):  # what overflows is an error that names its place
-        added = moments.update(state, batch.features, plan.precision)
-    if not np.isfinite(added.squares):
-        raise DataError(_not_finite(state.count, batch, plan))
-    return added
-
-
-def _not_finite(before: int, batch: Batch, plan: Plan) -> str:
-    """Word the error for a batch whose sum of squares is not finite: name record, feature and value."""
-    limit = float(np.sqrt(np.finfo(plan.precision).max / max(1, batch.features.size)))
-    features = batch.features
-    if is_sparse(features):
-        places = np.flatnonzero(~(np.abs(features.data) < limit))[:1]
-        record = np.searchsorted(features.indptr, places, side="right") - 1
-        column, value = features.indices[places].astype(np.intp), features.data[places]
-    else:
-        values = np.asarray(features)
-        record, column = (indices[:1] for indices in np.nonzero(~(np.abs(values) < limit)))
-        value = values[record, column]
-    if not len(value):
-        return "The train channel: values are too large to be squared. Expected smaller ones; scale the features."
-    return (
-        f"The train channel: record {before + int(record[0]) + 1}, feature {int(column[0]) + 1} is {value[0]!s}. "
-        f"Expected a finite number of magnitude below {limit:.1g}; fill missing values before training."
-    )

@@ -15,7 +15,7 @@ from algorithms.pca import routes
 from algorithms.pca.blocks import Array64, Precision
 from algorithms.pca.decomposition import completed
 from algorithms.pca.model import PCAModel
-from algorithms.pca.plan import Plan, Progress, Stopping
+from algorithms.pca.plan import Plan, Progress, State, Stopping
 from algorithms.pca.settings import PCASettings
 
 # `regular` is exact, so it solves directly as long as a matrix of this size is bearable: 0.5 GB in float64.
@@ -98,6 +98,7 @@ def train(
     stopping: Stopping = never,
     precision: Precision = np.float32,
     threads: int = 1,
+    resume: State | None = None,
 ) -> Generator[Progress, None, TrainedPCA]:
     """Train a model; yields a `Progress` after each batch and returns a `TrainedPCA`.
 
@@ -115,6 +116,9 @@ def train(
         Of products inside a block; sums that grow with the data are float64 always.
     threads
         That products of sparse records may use; those of dense records use BLAS's own.
+    resume
+        The newest `Progress.state` of a training with the same settings and data that was killed: the model
+        becomes the one that it would have become.
 
     Raises
     ------
@@ -122,9 +126,10 @@ def train(
         If the channel is empty, ragged or not finite, or has fewer features than `num_components`.
     """
     plan = make_plan(settings, precision, threads)
-    solution = yield from routes.solve(channel, plan, generator, stopping)
+    completing = generator.spawn(1)[0]  # of its own, because a resumed training has no need of the first draws
+    solution = yield from routes.solve(channel, plan, generator, stopping, resume)
     pairs, moments = solution.decomposition, solution.moments
-    components = completed(pairs.components, settings.num_components, generator)
+    components = completed(pairs.components, settings.num_components, completing)
     eigenvalues = np.zeros(settings.num_components)
     eigenvalues[: len(pairs.eigenvalues)] = pairs.eigenvalues
     if (

@@ -2,18 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import json
-import os
 import re
-import signal
-import subprocess
-import sys
-import threading
-from collections.abc import Iterator, Mapping
 from itertools import count
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,8 +20,6 @@ from container.checkpoints import NoCheckpoints
 from container.job import JobContext, Outcome
 from container.metric_lines import JobLog
 from container.stopping import StoppedBeforeModel
-from formats import write_recordio
-from formats.artifact import read_artifact
 
 GIVEN = {"feature_dim": "6", "mini_batch_size": "50", "num_components": "2"}
 
@@ -213,88 +203,3 @@ def test_a_stop_keeps_a_model_of_what_was_read(features: NDArray[np.float32]) ->
 def test_a_stop_before_the_first_record_leaves_no_model() -> None:
     with pytest.raises(StoppedBeforeModel):
         run(None, stopping=lambda: True, channels={"train": HeldBatches([])})
-
-
-# ---- through the `train` command, on a real /opt/ml tree ----
-
-
-def make_tree(root: Path, hyperparameters: Mapping[str, str], channels: Mapping[str, Any]) -> None:
-    for folder in ("input/config", "input/data", "model", "output"):
-        (root / folder).mkdir(parents=True)
-    (root / "input/config/hyperparameters.json").write_text(json.dumps(hyperparameters))
-    (root / "input/config/inputdataconfig.json").write_text(json.dumps(channels))
-
-
-def start_train(root: Path) -> subprocess.Popen[str]:
-    environment = {**os.environ, "SAGEMAKER_BASE_DIR": str(root)}
-    command = [sys.executable, "-c", "import sys; from container.train import main; sys.exit(main())"]
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-
-
-def test_train_writes_the_artifact_and_reports(tmp_path: Path, features: NDArray[np.float32]) -> None:
-    make_tree(tmp_path, GIVEN, {"train": {"ContentType": "text/csv;label_size=0", "TrainingInputMode": "File"}})
-    (tmp_path / "input/data/train").mkdir()
-    np.savetxt(tmp_path / "input/data/train/part.csv", features, delimiter=",", fmt="%.9g")
-    process = start_train(tmp_path)
-    output, _ = process.communicate(timeout=60)
-    assert process.returncode == 0, output
-    model = read_artifact((tmp_path / "model/model_algo-1").read_bytes())
-    in_process, _ = run(features)
-    np.testing.assert_allclose(model.singular_values, in_process.model.singular_values, rtol=1e-6)
-    assert json.loads((tmp_path / "model/report.json").read_text())["num_records"] == 120
-    assert "#throughput_metric" in output
-
-
-def feed(path: Path, chunks: Iterator[bytes]) -> threading.Thread:
-    def write() -> None:
-        # a reader that stops early closes its end, which SageMaker's writer bears too
-        with contextlib.suppress(BrokenPipeError), path.open("wb") as pipe:
-            for chunk in chunks:
-                pipe.write(chunk)
-                pipe.flush()
-
-    thread = threading.Thread(target=write, daemon=True)
-    thread.start()
-    return thread
-
-
-def test_pipe_mode_reads_one_fifo_for_each_pass(tmp_path: Path, rng: np.random.Generator) -> None:
-    wide = rng.standard_normal((60, 1500)).astype(np.float32)
-    given = {"feature_dim": "1500", "mini_batch_size": "10", "num_components": "2", "algorithm_mode": "randomized"}
-    content = {"ContentType": "application/x-recordio-protobuf", "TrainingInputMode": "Pipe"}
-    make_tree(tmp_path, given, {"train": content})
-    for number in range(2):
-        os.mkfifo(tmp_path / f"input/data/train_{number}")
-    feed(tmp_path / "input/data/train_0", iter([write_recordio(wide)]))
-    process = start_train(tmp_path)
-    output, _ = process.communicate(timeout=60)
-    assert process.returncode == 0, output
-    model = read_artifact((tmp_path / "model/model_algo-1").read_bytes())
-    values = np.linalg.svd(wide - wide.mean(axis=0), compute_uv=False)[:2]
-    np.testing.assert_allclose(model.singular_values, values, rtol=1e-3)
-
-
-def test_sigterm_in_the_midst_of_a_pipe_saves_what_was_read(tmp_path: Path, features: NDArray[np.float32]) -> None:
-    content = {"ContentType": "text/csv;label_size=0", "TrainingInputMode": "Pipe"}
-    make_tree(tmp_path, {**GIVEN, "mini_batch_size": "5"}, {"train": content})
-    os.mkfifo(tmp_path / "input/data/train_0")
-    read = threading.Event()
-    lines = b"".join(b",".join(b"%.9g" % value for value in row) + b"\n" for row in features.tolist())
-
-    def chunks() -> Iterator[bytes]:
-        for _ in range(40_000):  # enough for the reader to hand out its first blocks
-            yield lines
-        read.wait(30)
-
-    thread = feed(tmp_path / "input/data/train_0", chunks())
-    with start_train(tmp_path) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            if "feature(s) found" in line:
-                process.send_signal(signal.SIGTERM)
-                break
-        output = process.stdout.read()
-    read.set()
-    thread.join(timeout=5)
-    assert "Training was asked to stop early" in output
-    assert read_artifact((tmp_path / "model/model_algo-1").read_bytes()).feature_dim == 6

@@ -1,7 +1,6 @@
 """All routes to the components against the exact answer, on data of every shape and kind."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,47 +10,10 @@ from scipy.sparse import csr_array, random_array
 
 from algorithms.batch import Batch, HeldBatches
 from algorithms.errors import DataError
-from algorithms.pca import iteration, krylov, routes
+from algorithms.pca import iteration, krylov
 from algorithms.pca.decomposition import completed, with_fixed_signs
-from algorithms.pca.plan import STOPPED, Plan, Progress, Solution
-from algorithms.pca.training import never
-
-PLAN = Plan(
-    num_components=3,
-    block_size=13,
-    direct_features=0,
-    direct_records=0,
-    held_bytes=0,
-    tolerance=1e-9,
-    max_products=60,
-    centred=True,
-    precision=np.float64,
-)
-ROUTES: dict[str, dict[str, Any]] = {
-    "features": {"direct_features": 10_000},
-    "records": {"direct_records": 10_000, "held_bytes": 1 << 30},
-    "memory": {"held_bytes": 1 << 30},
-    "channel": {},
-}
-every_route = pytest.mark.parametrize("route", ROUTES)
-
-
-def solve(batches: Any, route: str, stopping: Any = never, **changes: Any) -> Solution:
-    return finished(
-        routes.solve(batches, replace(PLAN, **ROUTES[route], **changes), np.random.default_rng(0), stopping)
-    )
-
-
-def finished(steps: Any) -> Any:
-    while True:
-        try:
-            assert isinstance(next(steps), Progress)
-        except StopIteration as end:
-            return end.value
-
-
-def cut(features: Any, size: int) -> list[Batch]:
-    return [Batch(features[i : i + size]) for i in range(0, features.shape[0], size)]
+from algorithms.pca.plan import STOPPED, Solution
+from tests.algorithms.pca.route_runs import ROUTES, cut, every_route, solve
 
 
 def spectrum_data(rng: np.random.Generator, n: int, d: int, offset: float = 0.0) -> NDArray[np.float64]:
@@ -256,40 +218,3 @@ def test_a_stop_in_a_later_pass_keeps_the_best_so_far(rng: np.random.Generator) 
     assert found.passes == 5  # 4 batches a pass, and asked once more before each but the first
     values, _ = exact(features)
     assert found.decomposition.eigenvalues.sum() > 0.9 * values[:3].sum()
-
-
-def test_an_empty_channel_is_an_error() -> None:
-    for batches in ([], [Batch(np.empty((0, 4), np.float32))]):
-        with pytest.raises(DataError, match="no records"):
-            solve(batches, "features")
-
-
-def test_more_components_than_features_are_refused_with_both_numbers(rng: np.random.Generator) -> None:
-    with pytest.raises(DataError, match=r"num_components is 9.*only 4 feature"):
-        solve([Batch(rng.standard_normal((20, 4)))], "features", num_components=9)
-
-
-@every_route
-def test_records_of_another_length_are_refused(route: str) -> None:
-    with pytest.raises(DataError, match="after 10 records of 4 features come records of 5"):
-        solve([Batch(np.ones((10, 4))), Batch(np.ones((10, 5)))], route)
-
-
-@every_route
-@pytest.mark.parametrize("sparse", [False, True])
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_values_that_are_not_finite_are_named_with_their_place(
-    rng: np.random.Generator, route: str, sparse: bool, value: float
-) -> None:
-    features = rng.standard_normal((40, 6))
-    features[27, 4] = value
-    batches = cut(csr_array(features) if sparse else features, 20)
-    with pytest.raises(DataError, match=f"record 28, feature 5 is {value}"):
-        solve(batches, route)
-
-
-def test_values_that_overflow_float32_are_named(rng: np.random.Generator) -> None:
-    features = rng.standard_normal((40, 90))
-    features[3, 2] = 1e30
-    with pytest.raises(DataError, match=r"record 4, feature 3 is 1e\+30.*magnitude below"):
-        solve([Batch(features)], "features", precision=np.float32)

@@ -38,6 +38,23 @@ def test_a_stop_while_waiting_for_data(start: Start, pca_tree: Tree, number: sig
     )
 
 
+@clause("Stop", "SIGTERM in the midst of the first pass over the data: exit 143", sdk2=FILES_ONLY, sdk3=FILES_ONLY)
+def test_a_stop_while_reading(start: Start, linear_tree: Tree) -> None:
+    """The writer of the pipe has sent half of its records, and then nothing more."""
+    content = (linear_tree.root / "input/data/train/matrix_0.pbr").read_bytes()
+    linear_tree.channels = {"train": {"TrainingInputMode": "Pipe"}}
+    path = linear_tree.write().root / "input/data/train_0"
+    os.mkfifo(path)
+    run = start(linear_tree)
+    with path.open("wb", buffering=0) as writer:
+        writer.write(content[: len(content) // 2])
+        wait_until(lambda: "pipe input mode" in run.log_so_far())
+        run.signal(signal.SIGTERM)
+        assert_failed(
+            linear_tree, run.wait(10), "ClientError: Training was asked to stop before it had a model", code=143
+        )
+
+
 @clause("Stop", "SIGTERM during training saves the best model so far, exit 0")
 def test_a_stop_during_training_saves_the_best_model_so_far(start: Start, linear_tree: Tree) -> None:
     linear_tree.hyperparameters |= ENDLESS

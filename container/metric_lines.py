@@ -101,3 +101,16 @@ class JobLog:
     def throughput(self, records_per_second: float) -> None:
         """Write how fast the last epoch went."""
         self.info(f"#throughput_metric: host={self.host}, train throughput={records_per_second!r} records/second")
+
+    def epoch_stats(self, channel: str, epoch: int, seconds: float, mini_batches: int, num_bytes: int) -> None:
+        """Write the line in which the service's data reader sums up one epoch of a channel."""
+        now = self.clock()
+        stamp = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(now))
+        document = {
+            "data_pipeline": f"/opt/ml/input/data/{channel}",
+            "epoch": epoch,
+            "duration": round(seconds * 1e3),
+            "num_examples": mini_batches,
+            "num_bytes": num_bytes,
+        }
+        self.plain(f"[{stamp}.{int(now % 1 * 1e3):03d}] [tensorio] [info] epoch_stats={json.dumps(document)}")

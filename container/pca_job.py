@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 
 import numpy as np
 
@@ -13,8 +12,7 @@ from algorithms.pca import explained
 from algorithms.pca.explained import Explained
 from algorithms.pca.model import PCAModel
 from algorithms.pca.plan import Progress
-from algorithms.pca.settings import PCASettings
-from algorithms.pca.settings import read_settings as read_pca_settings
+from algorithms.pca.settings import PCASettings, read_settings
 from algorithms.pca.training import TrainedPCA, train
 from container.job import JobContext, Outcome
 from container.metric_lines import JobLog
@@ -22,18 +20,9 @@ from container.pca_reports import reports, summary
 from container.stopping import StoppedBeforeModel
 from machine.limits import cpu_quota
 
+__all__ = ["read_settings", "run"]
+
 _SECONDS_BETWEEN_LINES = 10.0
-
-
-def read_settings(hyperparameters: Mapping[str, object]) -> PCASettings:
-    """Check all hyperparameters before any data is touched.
-
-    Raises
-    ------
-    HyperparameterError
-        Naming every problem at once.
-    """
-    return read_pca_settings(hyperparameters)
 
 
 def run(settings: PCASettings, context: JobContext) -> Outcome:
@@ -107,6 +96,8 @@ class _TrainingLines:
         self._began = began
         self._last_line = time.monotonic()
         self._last_read = began
+        self._epoch = Progress(1, 0, 0, 0)  # the pass that is being read, and since when
+        self._epoch_began = began
 
     def take(self, progress: Progress) -> None:
         """Write what is due after a batch."""
@@ -116,6 +107,9 @@ class _TrainingLines:
         if progress.finding:
             self._log.info(f"Pass {progress.pass_number}: {progress.finding}.")
         else:
+            if progress.pass_number != self._epoch.pass_number:
+                self._write_epoch()
+            self._epoch = progress
             self._last_read = self._log.clock()
         if not progress.finding and time.monotonic() - self._last_line > _SECONDS_BETWEEN_LINES:
             self._last_line = time.monotonic()
@@ -138,10 +132,23 @@ class _TrainingLines:
         assert self.first_batch is not None
         log.metrics({"initialize.time": (self.first_batch - self._began) * 1e3}, start_time=self._began)
         log.metrics(_counts(0, 0, 0), dimensions={"Meta": "init_train_data_iter"})
+        # The service looks at one mini-batch first, as its epoch 0. Here that is the beginning of the first pass.
+        share = min(1.0, settings.mini_batch_size / max(1, progress.records))
+        log.epoch_stats("train", 0, self.first_batch - self._began, 1, round(share * progress.num_bytes))
+        self._epoch_began = self.first_batch
+
+    def _write_epoch(self) -> None:
+        """Sum up the pass that has been read."""
+        epoch, seconds = self._epoch, self._last_read - self._epoch_began
+        mini_batches = -(-epoch.records // self._settings.mini_batch_size)
+        self._log.epoch_stats("train", epoch.pass_number, seconds, mini_batches, epoch.num_bytes)
+        self._epoch_began = self._last_read
 
     def finish(self, trained: TrainedPCA) -> dict[str, float]:
         """Write what comes after training; return the seconds of each stage."""
         log = self._log
+        if self._epoch.records:
+            self._write_epoch()
         ended = log.clock()
         first = self._began if self.first_batch is None else self.first_batch
         reading, finishing = self._last_read - self._began, ended - self._last_read

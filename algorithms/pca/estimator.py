@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from algorithms.batch import Batch, Features
+from algorithms.batch import Batch, Features, is_sparse
 from algorithms.errors import UserError
 from algorithms.pca import partial, routes
 from algorithms.pca.decomposition import completed
@@ -17,6 +17,7 @@ from algorithms.pca.model import PCAModel
 from algorithms.pca.partial import PartialState
 from algorithms.pca.plan import Plan, Solution
 from algorithms.pca.settings import PCASettings, read_settings
+from algorithms.pca.sparse_products import blas_threads
 from algorithms.pca.training import make_plan, never
 
 
@@ -163,7 +164,8 @@ class PCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
             raise ValueError(str(error)) from None
         if num_components > features.shape[1]:
             raise ValueError(f"num_components={num_components} must be at most n_features={features.shape[1]}")
-        return make_plan(self._settings, np.float32 if features.dtype == np.float32 else np.float64)
+        precision = np.float32 if features.dtype == np.float32 else np.float64
+        return make_plan(self._settings, precision, blas_threads() if is_sparse(features) else 1)
 
     def _checked(self, X: Any, *, reset: bool) -> Features:
         checked = validate_data(

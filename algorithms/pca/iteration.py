@@ -162,9 +162,11 @@ class ChannelPasses:
             self.notes = (STOPPED,)
             return None
         self.passes += 1
+        num_bytes = 0
         for count, batch in enumerate(self.again, 1):
+            num_bytes += batch.num_bytes
             product = products.update(product, batch.features, self.plan.precision, self.plan.threads)
-            yield Progress(self.passes, product.count, count, batch.feature_dim)
+            yield Progress(self.passes, product.count, count, batch.feature_dim, num_bytes)
             if self.stopping():  # an incomplete product is worthless; what the basis already holds is not
                 self.notes = (STOPPED,)
                 return None

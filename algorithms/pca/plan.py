@@ -72,6 +72,8 @@ class Progress:
         Features of a record.
     finding
         Empty, or, at the end of a pass or step, what it found out.
+    num_bytes
+        That the records read in this pass so far take in memory.
     state
         At the end of a pass, where training can go on from there: all that is known by then.
     """
@@ -80,6 +82,7 @@ class Progress:
     records: int
     batches: int
     feature_dim: int
+    num_bytes: int = 0
     finding: str = ""
     state: State | None = None
 

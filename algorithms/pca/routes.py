@@ -72,17 +72,18 @@ def _few_features(first: Batch, pieces: Iterator[Batch], plan: Plan, stopping: S
     if first.feature_dim <= _NARROW:
         plan = replace(plan, precision=np.float64)
     state = moments.begin(first.features, with_products=True)
-    count = 0
+    count, num_bytes = 0, 0
     for count, batch in enumerate(pieces, 1):
         state = counted(state, batch, plan)
-        yield Progress(1, state.count, count, batch.feature_dim)
+        num_bytes += batch.num_bytes
+        yield Progress(1, state.count, count, batch.feature_dim, num_bytes)
         if stopping():
             break
     d = first.feature_dim
     finding = f"the scatter matrix is complete; solving {d:,} x {d:,} takes a while" if d > _PATIENCE else ""
     stopped = stopping()
     complete = None if stopped else resuming.state_of_moments(state)
-    yield Progress(1, state.count, count, d, finding, complete)
+    yield Progress(1, state.count, count, d, num_bytes, finding, complete)
     return _from_scatter(state, plan, (STOPPED,) if stopped else ())
 
 
@@ -99,6 +100,7 @@ class _FirstPass:
     product: ScatterProduct | None = None
     sparse: bool = False
     batches: int = 0
+    num_bytes: int = 0
 
     def origin(self, plan: Plan) -> Array64 | None:
         """Where dense records are moved to from now on, now that mean and variance are known."""
@@ -108,7 +110,7 @@ class _FirstPass:
 
     def progress(self) -> Progress:
         """Where training stands."""
-        return Progress(1, self.moments.count, self.batches, len(self.moments.sums))
+        return Progress(1, self.moments.count, self.batches, len(self.moments.sums), self.num_bytes)
 
 
 def _many_features(
@@ -177,7 +179,8 @@ def _gathered(seen: _FirstPass, batch: Batch, plan: Plan, generator: np.random.G
                 product = products.update(product, seen.held.features, plan.precision, plan.threads)
             product = replace(product, origin=state.origin if state.origin.any() else None)
         product = products.update(product, batch.features, plan.precision, plan.threads)
-    return _FirstPass(state, held, product, seen.sparse or is_sparse(batch.features), seen.batches + 1)
+    sparse = seen.sparse or is_sparse(batch.features)
+    return _FirstPass(state, held, product, sparse, seen.batches + 1, seen.num_bytes + batch.num_bytes)
 
 
 def _held(

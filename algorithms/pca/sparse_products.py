@@ -80,6 +80,11 @@ def blas_out_of_the_way() -> Iterator[None]:
         yield
 
 
+def blas_threads() -> int:
+    """Threads that BLAS uses for dense products: as many as sparse ones may use where nobody says otherwise."""
+    return max((int(library["num_threads"]) for library in _blas().info()), default=1)
+
+
 @cache
 def _blas() -> Any:
     from threadpoolctl import ThreadpoolController

@@ -71,13 +71,17 @@ GOLDEN = """\
 "Number of Records Since Last Reset": {"sum": 0.0, "count": 1, "min": 0, "max": 0}, \
 "Number of Batches Since Last Reset": {"sum": 0.0, "count": 1, "min": 0, "max": 0}}}
 
-#metrics {"StartTime": 1640608848.0, "EndTime": 1640608853.5, "Dimensions": \
+[2021-12-27 12:40:51.500] [tensorio] [info] epoch_stats={"data_pipeline": "/opt/ml/input/data/train", \
+"epoch": 0, "duration": 1000, "num_examples": 1, "num_bytes": 960}
+[2021-12-27 12:40:53.500] [tensorio] [info] epoch_stats={"data_pipeline": "/opt/ml/input/data/train", \
+"epoch": 1, "duration": 4000, "num_examples": 3, "num_bytes": 2880}
+#metrics {"StartTime": 1640608848.0, "EndTime": 1640608854.5, "Dimensions": \
 {"Algorithm": "PCA", "Host": "algo-1", \
 "Operation": "training"}, "Metrics": {"epochs": {"sum": 1.0, "count": 1, "min": 1, "max": 1}, \
-"update.time": {"sum": 4500.0, "count": 1, "min": 4500.0, "max": 4500.0}}}
+"update.time": {"sum": 5000.0, "count": 1, "min": 5000.0, "max": 5000.0}}}
 
-[12/27/2021 12:40:54 INFO 0] #progress_metric: host=algo-1, completed 100.0 % of epochs
-#metrics {"StartTime": 1640608848.0, "EndTime": 1640608854.5, "Dimensions": \
+[12/27/2021 12:40:55 INFO 0] #progress_metric: host=algo-1, completed 100.0 % of epochs
+#metrics {"StartTime": 1640608848.0, "EndTime": 1640608855.5, "Dimensions": \
 {"Algorithm": "PCA", "Host": "algo-1", \
 "Operation": "training", "epoch": 0, "Meta": "training_data_iter"}, "Metrics": {\
 "Total Records Seen": {"sum": 120.0, "count": 1, "min": 120, "max": 120}, \
@@ -88,13 +92,13 @@ GOLDEN = """\
 "Number of Records Since Last Reset": {"sum": 120.0, "count": 1, "min": 120, "max": 120}, \
 "Number of Batches Since Last Reset": {"sum": 3.0, "count": 1, "min": 3, "max": 3}}}
 
-[12/27/2021 12:40:55 INFO 0] #throughput_metric: host=algo-1, train throughput=26.666666666666668 records/second
-#metrics {"StartTime": 1640608852.5, "EndTime": 1640608855.5, "Dimensions": \
+[12/27/2021 12:40:56 INFO 0] #throughput_metric: host=algo-1, train throughput=24.0 records/second
+#metrics {"StartTime": 1640608853.0, "EndTime": 1640608856.5, "Dimensions": \
 {"Algorithm": "PCA", "Host": "algo-1", \
 "Operation": "training"}, "Metrics": {"finalize.time": \
-{"sum": 500.0, "count": 1, "min": 500.0, "max": 500.0}}}
+{"sum": 1000.0, "count": 1, "min": 1000.0, "max": 1000.0}}}
 
-[12/27/2021 12:40:56 INFO 0] Test data is not provided.
+[12/27/2021 12:40:57 INFO 0] Test data is not provided.
 """
 
 
@@ -109,6 +113,21 @@ def test_the_last_line_gives_setup_and_total_time(features: NDArray[np.float32])
     metrics = json.loads(last.removeprefix("#metrics "))["Metrics"]
     assert list(metrics) == ["setuptime", "totaltime"]
     assert 0 < metrics["setuptime"]["sum"] < metrics["totaltime"]["sum"]
+
+
+def test_every_pass_is_summed_up_as_the_data_reader_of_the_service_does(
+    monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator
+) -> None:
+    monkeypatch.setattr("algorithms.pca.training._HELD_BYTES", 0)
+    wide = rng.standard_normal((120, 1100)).astype(np.float32)
+    outcome, log = run(wide, algorithm_mode="randomized", num_components="1")
+    pattern = r"^\[2021-12-27 12:4\d:\d\d\.\d{3}\] \[tensorio\] \[info\] epoch_stats=(.*)$"
+    stats = [json.loads(text) for text in re.findall(pattern, log, re.MULTILINE)]
+    passes = json.loads(outcome.reports["report.json"])["passes"]
+    assert [line["epoch"] for line in stats] == list(range(passes + 1))
+    assert {line["num_examples"] for line in stats[1:]} == {3}
+    assert {line["num_bytes"] for line in stats[1:]} == {wide.nbytes}
+    assert all(line["duration"] > 0 for line in stats)
 
 
 def test_randomized_has_its_own_executor_and_warning(features: NDArray[np.float32]) -> None:

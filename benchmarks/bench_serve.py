@@ -145,7 +145,7 @@ def _print_case(title: str, table: dict[str, list[Measured]]) -> None:
         (
             name,
             round(median(name, "requests_per_second")),
-            f"{first / median(name, 'requests_per_second'):.2f}x",
+            f"{first / max(median(name, 'requests_per_second'), 0.1):.2f}x",  # 0: nothing in the whole time
             median(name, "p50"),
             median(name, "p99"),
             round(median(name, "cpu")),

@@ -116,7 +116,7 @@ class PipeChannel:
         self._epoch = 0
 
     def __iter__(self) -> Iterator[Batch]:
-        return _checked(self.name, self._read())
+        return _checked(self.name, self._read(), self._stopping)
 
     def _read(self) -> Iterator[tuple[str, Batch]]:
         path = self._folder / f"{self.name}_{self._epoch}"
@@ -148,8 +148,13 @@ def _content_type(description: ChannelDescription) -> ContentType:
         raise DataError(f"Channel {description.name!r}: {error}") from error
 
 
-def _checked(channel: str, batches: Iterable[tuple[str, Batch]]) -> Iterator[Batch]:
-    """Pass batches on; refuse a channel without records, and files that differ in their number of features."""
+def _checked(
+    channel: str, batches: Iterable[tuple[str, Batch]], stopping: Callable[[], bool] = lambda: False
+) -> Iterator[Batch]:
+    """Pass batches on; refuse a channel without records, and files that differ in their number of features.
+
+    A pass that ends because the job was asked to stop may be empty: whoever trains keeps what it has.
+    """
     first: tuple[str, int] | None = None
     for name, batch in batches:
         if not len(batch):
@@ -162,7 +167,7 @@ def _checked(channel: str, batches: Iterable[tuple[str, Batch]]) -> Iterator[Bat
                 "All files of a channel must have the same columns."
             )
         yield batch
-    if first is None:
+    if first is None and not stopping():
         raise DataError(f"Channel {channel!r} is empty: its files hold no record.")
 
 

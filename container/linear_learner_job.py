@@ -39,15 +39,15 @@ def run(settings: Settings, context: JobContext) -> Outcome:
     began_scoring = log.clock()
     scores: dict[str, Scores] = {}
     scored = "validation" if "validation" in context.channels else "train"
-    if not context.stopping():
-        scores[scored] = _score(settings, context, trained, scored)
-        lines.channel_scores(scored, scores[scored])
+    if (found := _score(settings, context, trained, scored)) is not None:
+        scores[scored] = found
+        lines.channel_scores(scored, found)
     lines.best_model(trained)
     if "test" not in context.channels:
         log.info("Test data is not provided.")
-    elif not context.stopping():
-        scores["test"] = _score(settings, context, trained, "test")
-        lines.channel_scores("test", scores["test"])
+    elif (found := _score(settings, context, trained, "test")) is not None:
+        scores["test"] = found
+        lines.channel_scores("test", found)
     sentences = summary(trained, settings)
     for sentence in [*sentences, *confusions(scores)]:
         log.info(sentence)
@@ -114,7 +114,10 @@ class _KeptStates:
             self.save(self._unsaved())
 
 
-def _score(settings: Settings, context: JobContext, trained: Trained, channel: str) -> Scores:
+def _score(settings: Settings, context: JobContext, trained: Trained, channel: str) -> Scores | None:
+    """Score a channel; None where the job was asked to stop before its first record."""
+    if context.stopping():
+        return None
     model = trained.model
     if settings.is_binary:
         model = with_weight(model, trained.winner.hyperparameters["positive_example_weight"])

@@ -15,6 +15,8 @@ from algorithms.linear_learner.reports import ModelRecord, Notice, Report, Train
 from algorithms.linear_learner.scoring import ScoreSample, as_float32, binary_sample
 from algorithms.linear_learner.selection import ThresholdCurve, choose_threshold, threshold_curve
 
+STOPPED = "nothing: the job was asked to stop"
+
 
 @dataclass(frozen=True, eq=False)
 class Finished:
@@ -46,9 +48,10 @@ def finish(problem: Problem, finished: Finished) -> Iterator[Report | Trained]:
         bias = bias - bias.mean()  # softmax does not see what all scores share: fix it
     threshold, source, curve = 0.5, "nothing: the threshold has no meaning here", None
     if settings.is_binary and problem.rows.stopping() and finished.calibration is None:
-        source = "nothing: the job was asked to stop"
+        source = STOPPED
     elif settings.is_binary:
         source, curve = _calibration(problem, finished, as_float32(np.vstack([weights, bias])))
+    if curve is not None:
         if curve.positives == 0 or curve.negatives == 0:
             yield Notice(f"The threshold stays at 0.5: {source} has a single class.", warning=True)
         else:
@@ -86,7 +89,7 @@ def finish(problem: Problem, finished: Finished) -> Iterator[Report | Trained]:
     )
 
 
-def _calibration(problem: Problem, finished: Finished, raw: Floats) -> tuple[str, ThresholdCurve]:
+def _calibration(problem: Problem, finished: Finished, raw: Floats) -> tuple[str, ThresholdCurve | None]:
     sample = finished.calibration
     if problem.validation is not None:
         source = "validation"
@@ -97,6 +100,8 @@ def _calibration(problem: Problem, finished: Finished, raw: Floats) -> tuple[str
         source = "train"
         blocks = problem.raw_rows(problem.rows.batches).blocks()
         sample = binary_sample(blocks, raw, problem.settings)
+    if not len(sample):  # the stop came while the next pipe was waited for
+        return STOPPED, None
     scores, labels, weights = sample.arrays()
     uniform = bool(np.all(weights == weights[0]))
     return source, threshold_curve(scores[:, 0], labels, None if uniform else weights)

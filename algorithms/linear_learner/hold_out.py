@@ -66,7 +66,7 @@ def choose_judges(problem: Problem, *, folds_allowed: bool) -> Judges:
         return Judges("train (its training loss)", rows, None, (-1,), None)
     if found.rows < SMALL_ROWS and folds_allowed:
         return Judges("five-fold cross-validation", replace(rows, folds=5), None, (0, 1, 2, 3, 4), None)
-    most = max(200, MOST_HELD_OUT_BYTES // _row_bytes(problem))
+    most = max(200, MOST_HELD_OUT_BYTES // found.row_bytes)
     if folds_allowed and found.rows < min(CROSS_VALIDATED_ROWS, 4 * most) and problem.settings.num_outputs == 1:
         with_folds = replace(rows, folds=4)
         return Judges("four-fold cross-validation", with_folds, _collect(problem, with_folds), (0, 1, 2, 3), 0)
@@ -75,13 +75,6 @@ def choose_judges(problem: Problem, *, folds_allowed: bool) -> Judges:
     held_out = _collect(problem, with_folds)
     name = f"an internal hold-out of {sum(len(block.labels) for block in held_out)} training records"
     return Judges(name, with_folds, held_out, (0,), 0)
-
-
-def _row_bytes(problem: Problem) -> int:
-    for batch in problem.rows.batches:
-        if len(batch):
-            return max(1, batch.num_bytes // len(batch))
-    return 1
 
 
 def _collect(problem: Problem, rows: TrainingRows) -> list[Block]:

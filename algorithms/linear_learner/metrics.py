@@ -42,8 +42,8 @@ class Scores:
         return next(metric.value for metric in self.metrics if metric.name == name)
 
 
-def score_channel(model: LinearLearnerModel, settings: Settings, batches: Iterable[Batch]) -> Scores:
-    """Score every record once, with the parameters that will be served.
+def score_channel(model: LinearLearnerModel, settings: Settings, batches: Iterable[Batch]) -> Scores | None:
+    """Score every record once, with the parameters that will be served; None where there is none.
 
     Records count by their weights. The objective includes class weights, as in training; all other
     metrics do not. The service computes ``binary_log_loss`` of a sigmoid of the sigmoid and
@@ -53,7 +53,7 @@ def score_channel(model: LinearLearnerModel, settings: Settings, batches: Iterab
     for batch in batches:
         for start in range(0, len(batch), ROWS):
             totals.update(batch.rows(start, start + ROWS))
-    return totals.scores()
+    return totals.scores() if totals.records else None
 
 
 class _Totals:

@@ -76,6 +76,7 @@ class Objective:
             if self.rows.stopping():
                 break  # what is returned then is not used
             totals += slope.sum(axis=0, dtype=np.float64)
+        sums[1] = np.maximum(sums[1], 1e-300)  # a pass that was cut short may have seen nothing
         per_column = np.repeat(sums[1], self.outputs)
         gradient = scaler.fold_gradient(products, totals) if folded else np.vstack([products, totals])
         gradient /= per_column

@@ -21,8 +21,8 @@ class Survey:
 
     Attributes
     ----------
-    rows, total_weight
-        Number of records; the sum of their weights.
+    rows, total_weight, row_bytes
+        Number of records; the sum of their weights; the bytes of one in memory.
     feature_dim, sparse, column_names
         Shape and kind of the features.
     moments
@@ -37,6 +37,7 @@ class Survey:
 
     rows: int
     total_weight: float
+    row_bytes: int
     feature_dim: int
     sparse: bool
     column_names: tuple[str, ...] | None
@@ -96,6 +97,7 @@ def survey(
     return Survey(
         rows,
         total,
+        max(1, first.num_bytes // len(first)),
         first.feature_dim,
         is_sparse(first.features),
         first.column_names,

@@ -1,12 +1,24 @@
 """Linear Learner jobs that are interrupted: what a stop leaves, and that resumed jobs end like whole ones."""
 
+import contextlib
+import io
 import json
+import os
+import threading
+import time
 
 import numpy as np
 import pytest
 
+from algorithms.batch import HeldBatches
+from container import linear_learner_job as job
+from container.channels import PipeChannel
+from container.configuration import ChannelDescription
+from container.job import JobContext
+from container.metric_lines import JobLog
 from container.stopping import StoppedBeforeModel
-from tests.container.linear_learner_runs import TASKS, KeptStates, run
+from formats import write_recordio
+from tests.container.linear_learner_runs import TASKS, KeptStates, data, run
 
 EVERY_PASS = 30.0  # seconds on the job's clock at each look: every pass of the finish is due for a checkpoint
 
@@ -93,3 +105,34 @@ class Asked:
     def __call__(self) -> bool:
         self.times += 1
         return self.times > self.after
+
+
+@pytest.mark.parametrize("compatibility", ["best", "aws"])
+@pytest.mark.parametrize("passes", [1, 2, 3, 6, 9, 10, 14])
+def test_a_stop_while_the_next_pipe_is_waited_for_leaves_a_model(tmp_path, passes, compatibility):
+    """In Pipe mode a stop is seen in the midst of waiting; an epoch, or a pass of the finish, then is empty."""
+    batch = data("binary_classifier", n=30_000)
+    content = write_recordio(batch.features, batch.labels)
+    stopping = threading.Event()
+    threading.Thread(target=feed, args=(tmp_path, content, passes, stopping), daemon=True).start()
+    channel = PipeChannel(ChannelDescription("train", mode="Pipe"), tmp_path, "required", stopping.is_set)
+    settings = job.read_settings(
+        {"predictor_type": "binary_classifier", "mini_batch_size": "500", "compatibility": compatibility}
+    )
+    context = JobContext({"train": HeldBatches(channel, 0)}, JobLog(io.StringIO()), KeptStates(), stopping.is_set)
+    try:
+        outcome = job.run(settings, context)
+    except StoppedBeforeModel:
+        assert passes <= 2
+        return
+    assert np.isfinite(outcome.model.weights).all()
+    assert (outcome.model.predict(batch.features).predicted_label == batch.labels).mean() > 0.8
+
+
+def feed(folder, content, passes, stopping):
+    for number in range(passes):
+        os.mkfifo(folder / f"train_{number}")
+        with (folder / f"train_{number}").open("wb") as pipe, contextlib.suppress(BrokenPipeError):
+            pipe.write(content)
+    time.sleep(0.3)
+    stopping.set()

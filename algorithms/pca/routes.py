@@ -192,8 +192,13 @@ def _held(
     n, d = records.shape
     if n <= plan.direct_records:
         return record_side.decompose(records, plan.num_components)
-    # A dense product costs by the pass over the records, a sparse one by the direction.
-    width = max(_NARROW_BLOCK, plan.block_size // 4) if is_sparse(records.features) else plan.block_size
+    sparse = is_sparse(records.features)
+    width = plan.block_size
+    if (
+        sparse
+    ):  # a dense product costs by the pass over the records, a sparse one by the direction, and that little
+        width = max(_NARROW_BLOCK, plan.block_size // 4)
+        plan = replace(plan, tolerance=plan.tolerance / 10, max_products=2 * plan.max_products)
     first = krylov.directions(min(n, d), min(width, plan.block_size, n, d), plan.precision, generator)
 
     def multiply(block: NDArray[Any]) -> Generator[Progress, None, NDArray[Any]]:
@@ -204,7 +209,7 @@ def _held(
 
     total = seen.moments.total(plan.centred)
     search = iteration.Search(krylov.begin(first, plan.block_size))
-    with blas_out_of_the_way() if is_sparse(records.features) and plan.threads > 1 else nullcontext():
+    with blas_out_of_the_way() if sparse and plan.threads > 1 else nullcontext():
         search = yield from iteration.iterate(search, multiply, plan, seen.progress, total)
     method = "randomised block Krylov iteration in memory"
     if n >= d:

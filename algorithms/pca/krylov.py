@@ -135,13 +135,13 @@ def _beyond(known: NDArray[Any], images: NDArray[Any], inside: NDArray[Any]) -> 
     inside
         ``known' images``, shape (q, b).
     """
-    rounding = 10 * float(np.finfo(images.dtype).eps)
-    block, lengths, _ = _orthonormalised(
-        images - known @ inside, rounding * float(np.linalg.norm(inside, axis=0).max(initial=0.0))
-    )
+    rounding = 10 * float(np.finfo(images.dtype).eps) * float(np.linalg.norm(inside, axis=0).max(initial=0.0))
+    rest = known @ inside
+    block, lengths, _ = _orthonormalised(np.subtract(images, rest, out=rest), rounding)
     for _ in range(3):
         # What rounding left of the basis in the first difference was short, but grew with the scaling to length 1.
-        block, change, shortest = _orthonormalised(block - known @ (known.T @ block), 0.5)
+        block -= known @ (known.T @ block)
+        block, change, shortest = _orthonormalised(block, 0.5)
         lengths = change @ lengths
         if shortest > 0.999:
             break

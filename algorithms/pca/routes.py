@@ -25,7 +25,7 @@ from algorithms.pca.sparse_products import blas_out_of_the_way
 # Records of up to so many features are multiplied in float64: it costs little, and weak components gain digits.
 _NARROW: Final = 64
 _PATIENCE: Final = 3000  # features from which the eigenproblem takes long enough to be announced
-_NARROW_BLOCK: Final = 12  # directions in a sparse product, at least
+_NARROW_BLOCK: Final = 16  # directions in a sparse product, at least
 
 
 def solve(

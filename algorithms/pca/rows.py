@@ -128,5 +128,6 @@ class CentredRows:
         """``(X - 1 m')' (X - 1 m') R`` for R of shape (d, b), shape (d, b)."""
         shift = None if self.mean is None else (self.mean @ right).astype(right.dtype)
         product, sums = scatter_times(self.features, right, shift, self.threads)
-        # Centred projections add up to zero, but for rounding.
-        return product if self.mean is None else product - np.outer(self.mean, sums).astype(right.dtype)
+        if self.mean is not None:  # centred projections add up to zero, but for rounding
+            product -= np.outer(self.mean.astype(right.dtype), sums.astype(right.dtype))
+        return product

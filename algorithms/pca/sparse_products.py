@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from algorithms.batch import Features, is_sparse
+from algorithms.pca.blocks import column_sums
 from algorithms.pca.sparse_rows import row_view
 
 # Below this number of multiplications a thread costs more than it brings.
@@ -58,8 +59,7 @@ def scatter_times(
         projected = np.asarray(row_view(features, rows) @ right)
         if shift is not None:
             projected -= shift
-        sums = projected.sum(axis=0, dtype=np.float64)
-        return np.asarray(row_view(features, rows, transposed=True) @ projected), sums
+        return np.asarray(row_view(features, rows, transposed=True) @ projected), column_sums(projected)
 
     parts = _on_threads(product, features, right, threads)
     total, sums = parts[0]

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from algorithms.blas_threads import in_order
 from algorithms.linear_learner.candidates import Candidates
 from algorithms.linear_learner.losses import Floats, Loss
 from algorithms.linear_learner.rows import Block, TrainingRows
@@ -48,8 +49,9 @@ class Objective:
         The records; the loss; the models' hyperparameters.
     left_out
         The fold that each model does not see, shape (m,); -1 for none.
-    outputs, use_bias
-        Raw scores of one model; whether the bias may move.
+    outputs, use_bias, threads
+        Raw scores of one model; whether the bias may move; threads that share the blocks of a pass. Each block's
+        sums are added in order, so the number of threads changes no bit.
     """
 
     rows: TrainingRows
@@ -58,6 +60,7 @@ class Objective:
     left_out: NDArray[np.int64]
     outputs: int = 1
     use_bias: bool = True
+    threads: int = 1
 
     def evaluate(self, parameters: NDArray[np.float64], loss: Loss | None = None) -> Evaluation:
         """Make one pass: two products over all records and all models."""
@@ -68,14 +71,20 @@ class Objective:
         products = np.zeros((len(parameters) - 1, parameters.shape[1]))
         totals = np.zeros(parameters.shape[1])
         sums = np.zeros((4, m))  # loss and weight of seen records, loss and weight of left-out ones
-        for block in self.rows.blocks():
+
+        def measure(block: Block) -> tuple[Floats, NDArray[np.float64], NDArray[np.float64]]:
             value, slope = loss_of_block(loss, block, effective, self.candidates, self.outputs)
-            slope *= self._tally(block, value, sums)
+            tally = np.zeros_like(sums)
+            slope *= self._tally(block, value, tally)
             slope = slope.reshape(len(slope), -1)
-            products += block.features.T @ slope
+            return block.features.T @ slope, slope.sum(axis=0, dtype=np.float64), tally
+
+        for product, total, tally in in_order(measure, self.rows.blocks(), self.threads):
+            products += product
+            totals += total
+            sums += tally
             if self.rows.stopping():
                 break  # what is returned then is not used
-            totals += slope.sum(axis=0, dtype=np.float64)
         sums[1] = np.maximum(sums[1], 1e-300)  # a pass that was cut short may have seen nothing
         per_column = np.repeat(sums[1], self.outputs)
         gradient = scaler.fold_gradient(products, totals) if folded else np.vstack([products, totals])
@@ -130,8 +139,11 @@ class Objective:
         """Yield every block with the raw scores of all models, shape (n, m) or (n, m, outputs)."""
         scaler = self.rows.scaler
         effective = (scaler.fold(parameters) if self.rows.folded else parameters).astype(self.rows.dtype)
-        for block in self.rows.blocks():
-            yield block, raw_scores(block, effective, self.outputs)
+
+        def score(block: Block) -> tuple[Block, Floats]:
+            return block, raw_scores(block, effective, self.outputs)
+
+        yield from in_order(score, self.rows.blocks(), self.threads)
 
 
 def raw_scores(block: Block, parameters: Floats, outputs: int) -> Floats:

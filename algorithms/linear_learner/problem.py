@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from algorithms.batch import Batches, Channels
+from algorithms.blas_threads import blas_threads
 from algorithms.errors import DataError
 from algorithms.linear_learner.candidates import Candidates, make_candidates
 from algorithms.linear_learner.losses import Floats, Loss, make_loss
@@ -36,6 +37,8 @@ class Problem:
         The loss on normalised labels, which is trained, and on raw ones, which is reported of other records.
     validation
         The validation channel's records in raw units; None without one.
+    threads
+        That may share the work of a full pass.
     """
 
     settings: Settings
@@ -46,6 +49,7 @@ class Problem:
     loss: Loss
     raw_loss: Loss
     validation: TrainingRows | None
+    threads: int = 1
 
     def raw_parameters(self, parameters: Floats) -> Floats:
         """Return parameters for raw features and labels, in the working precision."""
@@ -123,6 +127,7 @@ def prepare(settings: Settings, channels: Channels, stopping: Callable[[], bool]
         _loss(settings, scale),
         _loss(settings, 1.0),
         validation,
+        blas_threads() if size > SMALL and not settings.as_aws else 1,
     )
 
 

@@ -169,7 +169,8 @@ def _for_all(problem: Problem, winner: Candidates, judges: Judges) -> Candidates
 def _objective(problem: Problem, judges: Judges, candidates: Candidates, left_out: NDArray[np.int64]) -> Objective:
     settings = problem.settings
     rows = judges.rows if (left_out >= 0).any() else replace(judges.rows, folds=0)
-    return Objective(rows, problem.loss, candidates, left_out, settings.num_outputs, settings.use_bias)
+    threads = problem.threads
+    return Objective(rows, problem.loss, candidates, left_out, settings.num_outputs, settings.use_bias, threads)
 
 
 def _path(problem: Problem, judges: Judges, lead: Candidates) -> Candidates:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 
 from algorithms.batch import Channels
+from algorithms.blas_threads import blas_out_of_the_way
 from algorithms.linear_learner.finish import Finished, finish
 from algorithms.linear_learner.problem import data_notices, prepare
 from algorithms.linear_learner.reports import Notice, Prepared, Report, State, Trained
@@ -49,8 +51,9 @@ def train(
     )
     yield from data_notices(problem)
     steps = train_as_aws(problem, resume) if settings.as_aws else train_best(problem, resume)
-    for step in steps:
-        if isinstance(step, Finished):
-            yield from finish(problem, step)
-        else:
-            yield step
+    with blas_out_of_the_way() if problem.threads > 1 else nullcontext():
+        for step in steps:
+            if isinstance(step, Finished):
+                yield from finish(problem, step)
+            else:
+                yield step

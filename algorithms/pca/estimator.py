@@ -10,6 +10,7 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from algorithms.batch import Batch, Features, is_sparse
+from algorithms.blas_threads import blas_threads
 from algorithms.errors import UserError
 from algorithms.pca import partial, routes
 from algorithms.pca.decomposition import completed
@@ -17,7 +18,6 @@ from algorithms.pca.model import PCAModel
 from algorithms.pca.partial import PartialState
 from algorithms.pca.plan import Plan, Solution
 from algorithms.pca.settings import PCASettings, read_settings
-from algorithms.pca.sparse_products import blas_threads
 from algorithms.pca.training import make_plan, never
 
 

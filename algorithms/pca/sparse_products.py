@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import cache
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any, TypeVar
 
@@ -67,29 +65,6 @@ def scatter_times(
         total += more
         sums += more_sums
     return total, sums
-
-
-@contextmanager
-def blas_out_of_the_way() -> Iterator[None]:
-    """Let BLAS use one thread only, for as long as sparse products run on threads.
-
-    OpenBLAS's threads do not sleep between products, they spin; beside as many threads of sparse products, on as
-    many cores, they double the time of a product.
-    """
-    with _blas().limit(limits=1):
-        yield
-
-
-def blas_threads() -> int:
-    """Threads that BLAS uses for dense products: as many as sparse ones may use where nobody says otherwise."""
-    return max((int(library["num_threads"]) for library in _blas().info()), default=1)
-
-
-@cache
-def _blas() -> Any:
-    from threadpoolctl import ThreadpoolController
-
-    return ThreadpoolController().select(user_api="blas")
 
 
 def _on_threads(product: Callable[[slice], T], features: Features, other: NDArray[Any], threads: int) -> list[T]:

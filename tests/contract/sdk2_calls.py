@@ -72,7 +72,7 @@ def eventually(predict, *arguments):
 def record_predictor() -> dict[str, object]:
     """RecordSerializer and RecordDeserializer, the built-in algorithms' own pair."""
     job = estimator("records", feature_dim=6, predictor_type="binary_classifier", mini_batch_size=50)
-    job.fit({"train": channel("records", LABELS)}, logs=False)
+    job.fit({"train": channel("records", LABELS)})
     predictor = job.deploy(
         1, "local", wait=False, serializer=smac.RecordSerializer(), deserializer=smac.RecordDeserializer()
     )
@@ -86,7 +86,7 @@ def record_predictor() -> dict[str, object]:
 def batch_transform() -> dict[str, object]:
     """A batch transform job: lines of CSV in, one output file."""
     job = estimator("transform", num_components=2, feature_dim=6, mini_batch_size=50)
-    job.fit({"train": channel("transform", None)}, logs=False)
+    job.fit({"train": channel("transform", None)})
     folder = FOLDER / "transform-input"
     folder.mkdir()
     np.savetxt(folder / "rows.csv", FEATURES[:20], "%.9g", ",")

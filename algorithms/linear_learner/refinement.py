@@ -29,6 +29,9 @@ LADDER = tuple(10.0 ** (power / 2) for power in range(-12, 3))
 PATH_PASSES, REFIT_PASSES = 8, 20
 # In float64, so on small data, where passes cost next to nothing: so many times as many.
 PATH_PATIENCE, REFIT_PATIENCE = 4, 5
+WIDE_PATIENCE = (
+    3  # from zero and without an estimate of the Hessian; on text, fewer passes chose badly among strengths
+)
 TOLERANCE = {np.float32: 3e-4, np.float64: 1e-10}
 
 
@@ -132,7 +135,9 @@ def refine(
 
 
 def _patience(problem: Problem, factor: int) -> int:
-    return factor if problem.rows.dtype is np.float64 else 1
+    if problem.rows.dtype is np.float64:
+        return factor
+    return WIDE_PATIENCE if problem.survey.feature_dim > WIDE else 1
 
 
 def _mean_of_folds(state: Polished, count: int) -> NDArray[np.float64]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from algorithms.errors import DataError, excerpt
-from formats.framing import HEADER_BYTES, LENGTH_MASK, MAGIC, find_frames
+from formats.framing import HEADER_BYTES, LENGTH_MASK, MAGIC_BYTES, find_frames, framed
 
 _MOST_ATTRIBUTES = 16
 _LABEL_BYTES = frozenset(b"0123456789+-.eE \"'\r\n")
@@ -65,8 +65,7 @@ def join_record(values: list[bytes], where: str) -> bytes:
         labelled.label["values"].float32_tensor.values.append(float(label.strip(b"\"' \r\n")))
     except ValueError as error:
         raise DataError(f"{where}: expected a record and a number, its label; got {excerpt(label)}.") from error
-    payload = record + labelled.SerializeToString()
-    return MAGIC.to_bytes(4, "little") + len(payload).to_bytes(4, "little") + payload + b"\0" * (-len(payload) % 4)
+    return framed(record + labelled.SerializeToString())
 
 
 class JoinedAttributes(io.RawIOBase):
@@ -125,7 +124,7 @@ class JoinedAttributes(io.RawIOBase):
         header = self._stream.read(HEADER_BYTES)
         if not header:
             return None
-        if len(header) < HEADER_BYTES or int.from_bytes(header[:4], "little") != MAGIC:
+        if len(header) < HEADER_BYTES or not header.startswith(MAGIC_BYTES):
             raise DataError(f"{self._name}: frame {frame} is damaged or cut off: its header is {header!r}.")
         length = int.from_bytes(header[4:], "little") & LENGTH_MASK
         content = self._stream.read(length)

@@ -14,7 +14,7 @@ from container.joined_attributes import (
     join_text,
     label_beside_record,
 )
-from formats.framing import MAGIC as _MAGIC
+from formats.framing import MAGIC, MAGIC_BYTES
 
 _HEADER = struct.Struct("<II")
 _BUFFER_BYTES = 1 << 16
@@ -43,7 +43,7 @@ def unwrap(stream: io.BufferedReader[Any], name: str, text: bool) -> io.Buffered
         return io.BufferedReader(JoinedAttributes(whole, name, attributes, join), _BUFFER_BYTES)
     if text:
         return io.BufferedReader(Unwrapped(whole, name, ending=b"\n"), _BUFFER_BYTES)
-    framed_twice = head[8:12] == _MAGIC.to_bytes(4, "little")
+    framed_twice = head[8:12] == MAGIC_BYTES
     return io.BufferedReader(Unwrapped(whole, name), _BUFFER_BYTES) if framed_twice else whole
 
 
@@ -133,9 +133,9 @@ class Unwrapped(io.RawIOBase):
         if len(header) < _HEADER.size:
             raise DataError(f"{self._name}: frame {self._frames} ends within its header.")
         magic, self._left = _HEADER.unpack(header)
-        if magic != _MAGIC:
+        if magic != MAGIC:
             raise DataError(
-                f"{self._name}: frame {self._frames} does not begin with recordIO's magic number 0x{_MAGIC:08x} "
+                f"{self._name}: frame {self._frames} does not begin with recordIO's magic number 0x{MAGIC:08x} "
                 f"but with 0x{magic:08x}; the channel says RecordWrapperType=RecordIO, so every object must be "
                 "framed."
             )

@@ -107,6 +107,11 @@ def payloads(data: NDArray[np.uint8], frames: Frames) -> Iterator[bytes]:
             parts = []
 
 
+def framed(payload: bytes) -> bytes:
+    """Return one payload in its frame."""
+    return b"".join((MAGIC_BYTES, len(payload).to_bytes(4, "little"), payload, bytes(-len(payload) % 4)))
+
+
 def explain(data: NDArray[np.uint8], place: int, record: int, offset: int, name: str) -> DataError:
     """Word the error for bytes at `place` that are not a complete frame.
 

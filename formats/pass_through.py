@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from formats.framing import MAGIC_BYTES, find_frames
+from formats.framing import MAGIC_BYTES, find_frames, framed
 
 _PASSED: Final = (3, 4)  # Record.uid, Record.metadata
 _FIXED_BYTES: Final = {1: 8, 5: 4}  # of protobuf's wire types that have a fixed width
@@ -41,11 +41,8 @@ def pass_through(request: bytes, answer: bytes) -> bytes:
     if passed is None:
         return answer
     frames = find_frames(np.frombuffer(answer, np.uint8), last=True)
-    pieces = []
-    for start, stop, more in zip(frames.start.tolist(), frames.stop.tolist(), passed, strict=True):
-        payload = answer[start:stop] + more
-        pieces += [MAGIC_BYTES, len(payload).to_bytes(4, "little"), payload, bytes(-len(payload) % 4)]
-    return b"".join(pieces)
+    records = zip(frames.start.tolist(), frames.stop.tolist(), passed, strict=True)
+    return b"".join(framed(answer[start:stop] + more) for start, stop, more in records)
 
 
 def _passed_fields(request: bytes) -> list[bytes] | None:

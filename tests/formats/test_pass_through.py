@@ -7,17 +7,13 @@ from hypothesis import strategies as st
 from formats import write_recordio
 from formats.answers import write_answer
 from formats.content_types import RECORDIO
-from formats.framing import MAGIC_BYTES, find_frames
+from formats.framing import find_frames, framed
 from formats.pass_through import pass_through
 from formats.record_pb2 import Record
 
 
-def framed(records: list[Record]) -> bytes:
-    payloads = [record.SerializeToString() for record in records]
-    return b"".join(
-        MAGIC_BYTES + len(payload).to_bytes(4, "little") + payload + bytes(-len(payload) % 4)
-        for payload in payloads
-    )
+def stream_of(records: list[Record]) -> bytes:
+    return b"".join(framed(record.SerializeToString()) for record in records)
 
 
 def records_of(data: bytes) -> list[Record]:
@@ -56,7 +52,7 @@ def test_each_record_gets_back_what_was_its_own(
     rows: list[tuple[list[float], str | None, str | None, bool]],
 ) -> None:
     answer = answer_for(len(rows))
-    passed = records_of(pass_through(framed([record(*row) for row in rows]), answer))
+    passed = records_of(pass_through(stream_of([record(*row) for row in rows]), answer))
     for (_, uid, metadata, _), plain, got in zip(rows, records_of(answer), passed, strict=True):
         assert got.HasField("uid") == (uid is not None)
         assert got.HasField("metadata") == (metadata is not None)
@@ -82,5 +78,5 @@ def test_one_record_among_many_of_the_same_size_has_a_uid() -> None:
     rows = [record([1.0, 2.0, 3.0], None, None) for _ in range(9)]
     short = record([1.0], "abcdef", None)  # as long as the others: eight bytes of values are those of the uid
     assert len(short.SerializeToString()) == len(rows[0].SerializeToString())
-    got = records_of(pass_through(framed([*rows, short]), answer_for(10)))
+    got = records_of(pass_through(stream_of([*rows, short]), answer_for(10)))
     assert [answer.uid for answer in got] == [b""] * 9 + [b"abcdef"]

@@ -13,7 +13,7 @@ from algorithms.errors import UserError
 from algorithms.linear_learner.model import LinearLearnerModel
 from formats import write_recordio
 from formats.content_types import RECORDIO
-from formats.framing import MAGIC_BYTES
+from formats.framing import framed
 from formats.record_pb2 import Record
 from serve.app import create_app
 from serve.models import ServedModel
@@ -151,7 +151,7 @@ def test_recordio_answers_carry_the_records_own_uid_and_metadata(client_of: Call
     record = Record(uid=b"row-7", metadata=b'{"customer": 7}')
     record.features["values"].float32_tensor.values.extend([1, 2, 3, 4])
     payload = record.SerializeToString()
-    request = MAGIC_BYTES + len(payload).to_bytes(4, "little") + payload + bytes(-len(payload) % 4)
+    request = framed(payload)
     client = client_of(make_linear())
     headers = {"Content-Type": RECORDIO, "Accept": RECORDIO}
     answer = client.post("/invocations", data=request, headers=headers)

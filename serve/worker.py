@@ -13,6 +13,7 @@ idle connections as long as for requests under way: 25 of the 30 seconds that Sa
 from __future__ import annotations
 
 import asyncio
+import mmap
 from http import HTTPStatus
 from typing import Any, Final, cast
 
@@ -162,9 +163,16 @@ class Worker(gasgi.ASGIWorker):  # type: ignore[misc]
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
         self.connections: set[Connection] = set()
-        # One for what arrives at this moment, the others for plain requests of which more is to come.
-        self.memories = [memoryview(bytearray(_MEMORY_BYTES)) for _ in range(_MOST_ARRIVING + 1)]
+        self.memories: list[memoryview] = []
         self._backlog_restored = False
+
+    def init_process(self) -> None:
+        """Prepare this process, and serve until its end."""
+        # One for what arrives at this moment, the others for plain requests of which more is to come.
+        self.memories = [
+            memoryview(mmap.mmap(-1, _MEMORY_BYTES, flags=mmap.MAP_PRIVATE)) for _ in range(_MOST_ARRIVING + 1)
+        ]
+        super().init_process()
 
     def notify(self) -> None:
         """Show a sign of life, once a second, and look at each connection.

@@ -1,7 +1,8 @@
 """CSV to float32 arrays beside numpy.loadtxt, pandas, pyarrow and polars: large files, and requests of a few rows.
 
-Run ``python -m benchmarks.bench_csv [--rows N]``. Peak memory is measured in processes of their own, beyond
-what each had before it read, worker processes included.
+Run ``python -m benchmarks.bench_csv [--rows N]``. Each reader of files works in fresh processes, in turn with the
+others, as a training job reads in a process of its own: in one process, what some leave behind (threads, gigabytes
+of memory) is paid for by others. Peak memory is what reading added, worker processes included.
 """
 
 from __future__ import annotations
@@ -14,19 +15,17 @@ import mmap
 import multiprocessing
 import os
 import re
+import statistics
 import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import orjson
-import pandas
-import polars
-import pyarrow.csv
 
 from benchmarks.timing import interleaved, print_machine, print_table
 from formats import write_recordio
@@ -57,11 +56,15 @@ def read_loadtxt(path: str) -> Any:
 
 def read_pandas(path: str) -> Any:
     """Read with pandas' C parser."""
+    import pandas
+
     return pandas.read_csv(path, header=None, dtype=np.float32, engine="c").to_numpy()
 
 
 def read_pyarrow(path: str) -> Any:
     """Read with pyarrow, on all cores."""
+    import pyarrow.csv
+
     options = pyarrow.csv.ReadOptions(autogenerate_column_names=True)
     table = pyarrow.csv.read_csv(path, read_options=options)
     return np.column_stack([np.asarray(column, np.float32) for column in table.columns])
@@ -69,6 +72,8 @@ def read_pyarrow(path: str) -> Any:
 
 def read_polars(path: str) -> Any:
     """Read with polars, on all cores."""
+    import polars
+
     return polars.read_csv(path, has_header=False).cast(polars.Float32).to_numpy()
 
 
@@ -82,17 +87,29 @@ READERS: dict[str, Callable[[str], Any]] = {
 }
 
 
-def peak_megabytes(reader: str, path: Path) -> float:
-    """Return what one reading adds to the peak resident memory of a fresh process."""
-    command = [sys.executable, "-m", "benchmarks.bench_csv", "--peak-of", reader, str(path)]
-    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+def measure(reader: str, path: Path) -> tuple[float, float]:
+    """Return the median seconds of a reading, and the peak megabytes that it adds, in a fresh process."""
+    command = [sys.executable, "-m", "benchmarks.bench_csv", "--measure", reader, str(path)]
+    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+    return float(printed[0]), float(printed[1])
 
 
-def print_peak(reader: str, path: str) -> None:
-    """Read once and print by how many MB the process and its workers grew at most."""
+def print_measured(reader: str, path: str) -> None:
+    """Print seconds, and by how many MB the process and its workers grew at most."""
     small = Path(path).with_suffix(".small")
     small.write_bytes(b"1,2\n3,4\n")
     READERS[reader](str(small))  # imports and pools are not the file's cost
+    peak = _peak_growth(lambda: READERS[reader](path))
+    seconds = []
+    for _ in range(3):
+        start = time.perf_counter()
+        READERS[reader](path)
+        seconds.append(time.perf_counter() - start)
+    print(statistics.median(seconds), peak)
+
+
+def _peak_growth(read: Callable[[], Any]) -> float:
+    """Return by how many MB this process and its workers grow at most while something is read."""
     before, before_all = _peak_kilobytes(), _shared_out_kilobytes()
     samples, done = [0], threading.Event()
 
@@ -102,10 +119,10 @@ def print_peak(reader: str, path: str) -> None:
 
     sampler = threading.Thread(target=sample)
     sampler.start()
-    READERS[reader](path)
+    read()
     done.set()
     sampler.join()
-    print(max(_peak_kilobytes() - before, *samples) / 1024)
+    return max(_peak_kilobytes() - before, *samples) / 1024
 
 
 def _peak_kilobytes() -> int:
@@ -132,17 +149,27 @@ def compare_files(title: str, values: Any, form: str, folder: Path, repeats: int
     for name, reader in READERS.items():
         found = np.concatenate(reader(str(path))) if name.startswith("ours") else reader(str(path))
         np.testing.assert_allclose(found, values, rtol=1e-5, atol=1e-5, err_msg=name)
-    seconds = interleaved({name: lambda r=r: r(str(path)) for name, r in READERS.items()}, repeats)
+        del found
+    measured: dict[str, list[tuple[float, float]]] = {name: [] for name in READERS}
+    for _ in range(repeats):
+        for name, runs in measured.items():
+            runs.append(measure(name, path))
     size = path.stat().st_size / 1e6
+    seconds, peaks = (
+        {name: statistics.median(run[which] for run in runs) for name, runs in measured.items()}
+        for which in (0, 1)
+    )
     rows = [
-        (name, s, size / s, s / seconds["ours, all cores"], f"{peak_megabytes(name, path):.0f}")
-        for name, s in seconds.items()
+        (name, s, size / s, s / seconds["ours, all cores"], f"{peaks[name]:.0f}") for name, s in seconds.items()
     ]
     print_table(f"{title}, {size:.0f} MB", ("reader", "seconds", "MB/s", "times ours", "peak MB"), rows)
 
 
 def compare_requests(rows: int, columns: int, repeats: int) -> None:
     """Print one table for request bodies."""
+    import orjson
+    import pandas
+
     values = np.random.default_rng(1).random((rows, columns), np.float32)
     buffer = io.BytesIO()
     np.savetxt(buffer, values, "%.6g", ",")
@@ -179,11 +206,11 @@ def main() -> None:
     """Print tables for large files and for requests."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--rows", type=int, default=50_000)
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--peak-of", nargs=2, metavar=("READER", "PATH"))
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--measure", nargs=2, metavar=("READER", "PATH"))
     arguments = parser.parse_args()
-    if arguments.peak_of:
-        print_peak(*arguments.peak_of)
+    if arguments.measure:
+        print_measured(*arguments.measure)
         return
     print_machine()
     for rows in (1, 100):

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
-from typing import Any, Final, TypeVar
-
-_SWITCH_SECONDS: Final = 5e-4
+from typing import Any, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -20,17 +17,10 @@ def blas_out_of_the_way() -> Iterator[None]:
     """Let BLAS use one thread only, for as long as our own work runs on threads.
 
     OpenBLAS's threads do not sleep between products, they spin; beside as many threads of ours, on as many cores,
-    they double the time of a product, and beside other people's processes they multiply it. Our threads meanwhile
-    change places sooner: Python lets one that comes back from a product wait 5 ms for its turn, as long as a whole
-    product takes.
+    they double the time of a product, and beside other people's processes they multiply it.
     """
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(_SWITCH_SECONDS)
-    try:
-        with _blas().limit(limits=1):
-            yield
-    finally:
-        sys.setswitchinterval(interval)
+    with _blas().limit(limits=1):
+        yield
 
 
 def blas_threads() -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 
 import numpy as np
@@ -14,6 +15,7 @@ from algorithms.linear_learner.settings import read_settings
 from algorithms.linear_learner.training import train
 from benchmarks.linear_learner_data import WALKTHROUGH, fit, mnist
 from benchmarks.timing import interleaved, print_machine, print_table
+from container.train import SWITCH_SECONDS
 
 
 def walkthrough() -> None:
@@ -119,6 +121,7 @@ def linear_in_rows() -> None:
 def main() -> None:
     """Run all speed comparisons."""
     warnings.simplefilter("ignore")
+    sys.setswitchinterval(SWITCH_SECONDS)  # as in a job; for scikit-learn too
     print_machine()
     walkthrough()
     linear_in_rows()

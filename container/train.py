@@ -48,6 +48,11 @@ examples:
 """
 
 
+# Python lets a thread that comes back from a product wait 5 ms for its turn, as long as a whole product of a block
+# takes. With turns of half a millisecond the Linear Learner walkthrough trains in 0.85 of the time.
+SWITCH_SECONDS = 5e-4
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
     parser = argparse.ArgumentParser(
@@ -56,6 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.parse_args(arguments)
     os.umask(0)  # so that files written as root can be removed by the user who owns the mounted folder
     limit_threads()
+    sys.setswitchinterval(SWITCH_SECONDS)
     folders = Folders.from_environment()
 
     def job(stopping: Stopping) -> int:

@@ -226,7 +226,7 @@ def test_truncation_at_every_offset(data):
     kind=st.integers(0, 1),
     changes=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), min_size=1, max_size=4),
 )
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 def test_changed_bytes_give_a_model_or_a_data_error(kind, changes):
     data = bytearray(list(artifacts())[kind])
     for place, value in changes:

@@ -53,7 +53,7 @@ def test_spellings_of_the_same_numbers(text):
     block_bytes=st.sampled_from([16, 200, 1 << 20]),
     seed=st.integers(0, 99),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_any_block_size_gives_the_same_rows(rows, columns, block_bytes, seed):
     values = np.random.default_rng(seed).standard_normal((rows, columns + 1)).astype(np.float32)
     text = "\n".join(",".join(map(repr, row)) for row in values.astype(float).tolist()).encode()
@@ -67,7 +67,7 @@ numbers = st.floats(-3e38, 3e38, allow_subnormal=False).map(repr) | st.integers(
 
 
 @given(st.lists(st.lists(numbers, min_size=3, max_size=3), min_size=1, max_size=5), st.booleans())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_numbers_are_read_as_python_reads_them(cells, quoted):
     # Quotes send the text to the slower parsers; all of them must agree to the last bit.
     form = '"%s"' if quoted else "%s"
@@ -216,7 +216,7 @@ def test_labels_are_skipped_where_they_are_ignored():
 @given(
     st.binary(max_size=120) | st.text(alphabet='0123456789.,-+eE"\n\r na[]{}:;_x', max_size=120).map(str.encode)
 )
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600)
 def test_any_bytes_give_rows_or_a_data_error(text):
     try:
         batches = list(read_batches(text, "text/csv;label_size=0", name="x", block_bytes=32))

@@ -68,7 +68,7 @@ texts = st.builds(
     streamed=st.booleans(),
     content_type=st.sampled_from(["text/csv;label_size=0", "text/csv", "text/csv;header=present"]),
 )
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_any_text_gives_what_one_process_gives(text, block_bytes, processes, streamed, content_type):
     def read(**options):
         source = io.BytesIO(text) if streamed else text

@@ -155,7 +155,7 @@ json_values = st.recursive(
 
 
 @given(st.binary(max_size=80) | json_values.map(lambda value: json.dumps(value).encode()))
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600)
 def test_any_bytes_give_rows_or_a_data_error(body):
     for content_type in ("application/json", "application/jsonlines"):
         try:

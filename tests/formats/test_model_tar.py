@@ -91,7 +91,7 @@ def test_truncated_archives_are_refused():
 
 
 @given(st.binary(max_size=700), st.booleans())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_any_bytes_give_files_or_a_data_error(data, packed):
     try:
         files = read_model_tar(gzip.compress(data) if packed else data)

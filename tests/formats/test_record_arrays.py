@@ -100,7 +100,7 @@ def test_bad_answers_are_explained(body, message):
 
 
 @given(st.binary(max_size=60), st.integers(0, 200), st.integers(0, 255))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_damaged_answers_are_read_or_refused(tail, place, byte):
     body = bytearray(answer(score=[0.5, 1.5], predicted_label=[1]) * 3)
     body[place % len(body)] = byte

@@ -4,7 +4,7 @@ import io
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.sparse import coo_array, csc_matrix, csr_array, csr_matrix
 
@@ -53,7 +53,6 @@ def test_a_file_larger_than_a_block(rng):
     st.lists(st.lists(st.integers(-(2**31), 2**31 - 1), min_size=2, max_size=2), min_size=1, max_size=8),
     st.booleans(),
 )
-@settings(deadline=None)
 def test_integers_survive(rows, sparse):
     features = np.array(rows)
     data = write_recordio(csr_array(features) if sparse else features)

@@ -94,7 +94,7 @@ def test_documented_bytes(hexadecimal, features, label):
 
 
 @given(cut=st.lists(st.integers(1, 2000), min_size=1, max_size=30), sparse=st.booleans())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_a_fifo_may_deliver_bytes_in_any_pieces(cut, sparse):
     from formats import write_recordio
 

@@ -86,7 +86,7 @@ def assert_same(found, expected):
 
 
 @given(st.lists(record, min_size=1, max_size=4), st.booleans())
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600)
 def test_the_fast_decoders_agree_with_generated_code(payloads, repeated):
     payloads = payloads * 3 if repeated else payloads
     expected = by_reference(payloads)
@@ -108,7 +108,7 @@ def test_the_fast_decoders_agree_with_generated_code(payloads, repeated):
 
 @given(st.binary(max_size=200), st.sampled_from([b"", MAGIC, MAGIC + b"\x10\0\0\0", MAGIC + b"\xff\xff\xff\x1f"]))
 @example(b"", MAGIC)
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 def test_any_bytes_give_arrays_or_a_data_error(data, start):
     try:
         for block, number in RecordIOReader("x").read(open_window(start + data, 64, name="x")):

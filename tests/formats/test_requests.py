@@ -82,7 +82,7 @@ def test_unknown_types_are_another_error():
     st.binary(max_size=150) | st.binary(max_size=60).map(lambda data: write_recordio(X)[:24] + data),
     st.sampled_from(["csv", "json", "jsonlines", "protobuf", "csv;label_size=1", "csv;header=present"]),
 )
-@settings(max_examples=800, deadline=None)
+@settings(max_examples=800)
 def test_any_body_gives_rows_or_a_user_error(body, content_type):
     try:
         features = read_features(body, content_type)

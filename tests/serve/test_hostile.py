@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from flask.testing import FlaskClient
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from formats import write_recordio
@@ -24,7 +24,7 @@ CLIENTS = {
     "linear": create_app(model=ServedModel(None, make_linear()), settings=Settings()).test_client(),
     "chain": create_app(model=ServedModel(make_pca(), make_linear(2)), settings=Settings()).test_client(),
 }
-FUZZ = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+FUZZ = settings(max_examples=300)
 VALID = {
     "text/csv": b"1.5,16,14,23\n-2.0,1e2,.2,9.\n",
     "application/json": b'{"instances": [{"features": [1.5, 16.0, 14.0, 23.0]}, '

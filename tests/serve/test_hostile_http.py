@@ -86,7 +86,6 @@ def requests(draw: st.DrawFn) -> bytes:
 
 @settings(
     max_examples=int(os.environ.get("HOSTILE_EXAMPLES", "150")),
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(data=requests(), cut=st.integers(0, 200))

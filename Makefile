@@ -3,8 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-CODE := algorithms formats machine container serve tests benchmarks examples
-IMAGE ?= eigenlearn
+CODE := algorithms formats container serve command eigenline/*.py image tests benchmarks examples
+IMAGE ?= eigenline
 
 .PHONY: help setup demo test check fmt bench image image-test lock clean
 
@@ -13,7 +13,7 @@ help:            ## show these targets
 
 setup: $(READY)  ## make .venv with everything that development needs
 $(READY): pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "eigenlearn needs Python 3.11 or later; this is " + sys.version.split()[0] + ". Name another one: make PYTHON=python3.12 ...")'
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "eigenline needs Python 3.11 or later; this is " + sys.version.split()[0] + ". Name another one: make PYTHON=python3.12 ...")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "Setting up $(VENV) (about a minute, once)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
@@ -50,7 +50,7 @@ tools:           ## environments of SageMaker's SDKs, schemathesis and MXNet, fo
 	  || echo "$$tool could not be installed here: its tests are skipped" >&2; done
 
 image-test: $(READY) tools image ## build the image and drive it from outside: contract, faults, SageMaker SDKs
-	EIGENLEARN_IMAGE=$(IMAGE) tests/contract/run_image_tests.sh $(BIN)/python
+	EIGENLINE_IMAGE=$(IMAGE) tests/contract/run_image_tests.sh $(BIN)/python
 
 fmt: $(READY)    ## format, and mend what the linter can mend
 	$(BIN)/ruff format $(CODE)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias, TypeVar
 
-from algorithms.errors import HyperparameterError, excerpt
+from eigenline.algorithms.errors import HyperparameterError, excerpt
 
 Auto: TypeAlias = Literal["auto"]
 AUTO: Final[Auto] = "auto"

@@ -18,12 +18,12 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.timing import print_machine, print_table
+from eigenline import write_recordio
 from examples.digits import load_digits
 from examples.local_job import write_job
-from formats import write_recordio
 
-IMAGE = os.environ.get("EIGENLEARN_IMAGE", "eigenlearn")
-TRAIN = Path(sys.executable).with_name("train")
+IMAGE = os.environ.get("EIGENLINE_IMAGE", "eigenline")
+TRAIN = [sys.executable, "-m", "eigenline", "train"]
 REPEATS = 3
 LONG = "walkthrough"  # takes long enough to be measured once, without a warm-up
 
@@ -65,7 +65,7 @@ def main() -> None:
         for job, folder in folders.items():
             command = ["docker", "run", "--rm", f"--volume={folder}:/opt/ml", IMAGE, "train"]
             candidates[f"docker run IMAGE train, {job}"] = (command, {})
-            candidates[f"train, {job}"] = ([str(TRAIN)], {"SAGEMAKER_BASE_DIR": str(folder)})
+            candidates[f"train, {job}"] = (TRAIN, {"SAGEMAKER_BASE_DIR": str(folder)})
         measured: dict[str, list[tuple[float, float]]] = {candidate: [] for candidate in candidates}
         for turn in range(REPEATS + 1):
             for candidate, (command, environment) in candidates.items():

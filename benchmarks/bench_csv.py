@@ -28,11 +28,11 @@ from typing import Any
 import numpy as np
 
 from benchmarks.timing import interleaved, print_machine, print_table
-from formats import write_recordio
-from formats.content_types import parse_content_type
-from formats.reading import read_batches
-from formats.requests import read_features
-from machine.limits import cpu_quota
+from eigenline import write_recordio
+from eigenline.formats.content_types import parse_content_type
+from eigenline.formats.machine_limits import cpu_quota
+from eigenline.formats.reading import read_batches
+from eigenline.formats.requests import read_features
 
 UNLABELLED = "text/csv;label_size=0"
 

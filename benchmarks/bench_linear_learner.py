@@ -9,13 +9,13 @@ import numpy as np
 from scipy.sparse import csr_array
 from sklearn.linear_model import LogisticRegression, SGDClassifier
 
-from algorithms.batch import Batch, HeldBatches
-from algorithms.linear_learner.reports import PolishReport, Trained
-from algorithms.linear_learner.settings import read_settings
-from algorithms.linear_learner.training import train
 from benchmarks.linear_learner_data import WALKTHROUGH, fit, mnist
 from benchmarks.timing import interleaved, print_machine, print_table
-from container.train import SWITCH_SECONDS
+from eigenline.algorithms.batch import Batch, HeldBatches
+from eigenline.algorithms.linear_learner.reports import PolishReport, Trained
+from eigenline.algorithms.linear_learner.settings import read_settings
+from eigenline.algorithms.linear_learner.training import train
+from eigenline.container.train import SWITCH_SECONDS
 
 
 def walkthrough() -> None:

@@ -14,15 +14,15 @@ from typing import Any
 
 import numpy as np
 
-from algorithms.batch import Batch, HeldBatches
-from algorithms.linear_learner.reports import Trained
-from algorithms.linear_learner.settings import read_settings
-from algorithms.linear_learner.training import train
 from benchmarks.linear_learner_data import WALKTHROUGH, mnist
 from benchmarks.timing import print_machine, print_table
-from container.channels import PipeChannel
-from container.configuration import ChannelDescription
-from formats import write_recordio
+from eigenline import write_recordio
+from eigenline.algorithms.batch import Batch, HeldBatches
+from eigenline.algorithms.linear_learner.reports import Trained
+from eigenline.algorithms.linear_learner.settings import read_settings
+from eigenline.algorithms.linear_learner.training import train
+from eigenline.container.channels import PipeChannel
+from eigenline.container.configuration import ChannelDescription
 
 CHUNK_RECORDS, FEATURES = 50_000, 100
 MOST_PASSES = 80

@@ -15,7 +15,7 @@ from benchmarks.pca_candidates import candidates, captured_variance
 from benchmarks.timing import interleaved, print_machine, print_table
 from examples.digits import load_digits
 
-OURS = ["eigenlearn randomized", "eigenlearn regular"]
+OURS = ["eigenline randomized", "eigenline regular"]
 FAST = ["scikit-learn randomized", "fbpca", "documented AWS sketch"]
 INCREMENTAL = "scikit-learn IncrementalPCA"
 EVERY = [

@@ -8,7 +8,7 @@ from scipy.sparse import csr_array
 from benchmarks.pca_candidates import candidates, captured_variance
 from benchmarks.timing import interleaved, print_machine, print_table
 
-NAMES = ["eigenlearn randomized", "scikit-learn arpack", "scipy svds", "documented AWS sketch"]
+NAMES = ["eigenline randomized", "scikit-learn arpack", "scipy svds", "documented AWS sketch"]
 N, D, DENSITY = 100_000, 50_000, 0.001
 
 

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
-from algorithms.pca.settings import read_settings
-from algorithms.pca.training import train
 from benchmarks.timing import print_machine, print_table
-from container.channels import PipeChannel
-from container.configuration import ChannelDescription
-from formats import write_recordio
+from eigenline import write_recordio
+from eigenline.algorithms.pca.settings import read_settings
+from eigenline.algorithms.pca.training import train
+from eigenline.container.channels import PipeChannel
+from eigenline.container.configuration import ChannelDescription
 
 CHUNK_RECORDS = 25_000
 CASES = [("regular", 784, 10, 1), ("randomized", 784, 10, 1), ("randomized", 3_000, 10, 2)]

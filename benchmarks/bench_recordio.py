@@ -18,8 +18,8 @@ import numpy as np
 from scipy.sparse import csr_array, csr_matrix, random_array
 
 from benchmarks.timing import interleaved, print_machine, print_table
-from formats import write_recordio, write_recordio_to
-from formats.reading import read_batches
+from eigenline import write_recordio, write_recordio_to
+from eigenline.formats.reading import read_batches
 
 HAS_SDK = importlib.util.find_spec("sagemaker") is not None
 

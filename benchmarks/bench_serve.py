@@ -23,17 +23,17 @@ from pathlib import Path
 
 import numpy as np
 
-from algorithms.linear_learner.model import LinearLearnerModel
 from benchmarks.load import Measured, pinned, put_under_load, resident_bytes
 from benchmarks.serve_peers import Peer, install, is_installed, peers
 from benchmarks.timing import print_machine, print_table
-from formats import write_recordio
-from formats.artifact import write_artifact
+from eigenline import write_recordio
+from eigenline.algorithms.linear_learner.model import LinearLearnerModel
+from eigenline.formats.artifact import write_artifact
 
 FEATURES = 784
 TYPES = {"csv": "text/csv", "json": "application/json", "recordio": "application/x-recordio-protobuf"}
 # The same server: a field that asks for nothing, but for which it leaves the request to gunicorn's own protocol.
-OTHER_WAY, NOT_PLAIN = "eigenlearn, gunicorn's protocol", {"TE": "trailers"}
+OTHER_WAY, NOT_PLAIN = "eigenline, gunicorn's protocol", {"TE": "trailers"}
 EVERYTHING = [(rows, kind, many) for many in (8, 1, 64) for rows in (1, 100) for kind in TYPES]
 
 
@@ -140,7 +140,7 @@ def _print_case(title: str, table: dict[str, list[Measured]]) -> None:
     def median(name: str, field: str) -> float:
         return statistics.median(getattr(run, field) for run in table[name])
 
-    first = median("eigenlearn", "requests_per_second")
+    first = median("eigenline", "requests_per_second")
     rows = [
         (
             name,
@@ -152,7 +152,7 @@ def _print_case(title: str, table: dict[str, list[Measured]]) -> None:
         )
         for name in table
     ]
-    print_table(title, ("server", "requests/s", "eigenlearn is", "p50 ms", "p99 ms", "CPU us/request"), rows)
+    print_table(title, ("server", "requests/s", "eigenline is", "p50 ms", "p99 ms", "CPU us/request"), rows)
 
 
 def main() -> None:

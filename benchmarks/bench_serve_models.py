@@ -19,10 +19,10 @@ from pathlib import Path
 
 import numpy as np
 
-from algorithms.linear_learner.model import LinearLearnerModel
 from benchmarks.load import resident_bytes
 from benchmarks.timing import print_machine, print_table
-from formats.artifact import write_artifact
+from eigenline.algorithms.linear_learner.model import LinearLearnerModel
+from eigenline.formats.artifact import write_artifact
 
 MODELS = 2000
 FEATURES = 10
@@ -79,7 +79,7 @@ def main() -> None:
                 "SAGEMAKER_CONTAINER_LOG_LEVEL": "ERROR",
                 "MODEL_SERVER_WORKERS": str(workers),
             }
-            server = subprocess.Popen([sys.executable, "-m", "serve.server"], env=environment)
+            server = subprocess.Popen([sys.executable, "-m", "eigenline.serve.server"], env=environment)
             try:
                 rows.append((workers, *_measure(root, server.pid)))
             finally:

@@ -21,13 +21,13 @@ from benchmarks.bench_serve import TYPES, started, write_bodies, write_model
 from benchmarks.load import put_under_load
 from benchmarks.serve_peers import peers
 from benchmarks.timing import print_machine, print_table
-from formats.answers import write_answer
-from formats.content_types import JSON
-from formats.requests import read_features
-from serve.app import create_app
-from serve.front import LONGEST_PLAIN_BODY, Front, headers_of
-from serve.models import load_model
-from serve.plain_request import LONGEST_HEAD, PlainRequest, read_plain_request
+from eigenline.formats.answers import write_answer
+from eigenline.formats.content_types import JSON
+from eigenline.formats.requests import read_features
+from eigenline.serve.app import create_app
+from eigenline.serve.front import LONGEST_PLAIN_BODY, Front, headers_of
+from eigenline.serve.models import load_model
+from eigenline.serve.plain_request import LONGEST_HEAD, PlainRequest, read_plain_request
 
 COLUMNS = (
     "request",

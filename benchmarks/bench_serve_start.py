@@ -56,7 +56,7 @@ def main() -> None:
         waited: dict[str, list[float]] = {"serve": [], "gunicorn around a bare function": []}
         for _ in range(7):
             waited["serve"].append(
-                first_ping([here, "-m", "serve.server", str(folder), f"--port={PORT}", "--workers=1"])
+                first_ping([here, "-m", "eigenline.serve.server", str(folder), f"--port={PORT}", "--workers=1"])
             )
             waited["gunicorn around a bare function"].append(first_ping(gunicorn))
         rows = [(name, 1000 * sorted(times)[len(times) // 2], 1000 * min(times)) for name, times in waited.items()]

@@ -17,13 +17,13 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from benchmarks.timing import print_machine, print_table
-from formats import write_recordio
+from eigenline import write_recordio
 
 READER = """
 import multiprocessing, os, re, sys
 from pathlib import Path
-from formats.reading import read_batches
-from machine.limits import cpu_quota
+from eigenline.formats.reading import read_batches
+from eigenline.formats.machine_limits import cpu_quota
 
 def peak(process):
     # Not ru_maxrss, which begins with what the parent process had.

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from algorithms.batch import Batch, HeldBatches
-from algorithms.linear_learner.reports import Trained
-from algorithms.linear_learner.settings import read_settings
-from algorithms.linear_learner.training import train
+from eigenline.algorithms.batch import Batch, HeldBatches
+from eigenline.algorithms.linear_learner.reports import Trained
+from eigenline.algorithms.linear_learner.settings import read_settings
+from eigenline.algorithms.linear_learner.training import train
 
 WALKTHROUGH = {"feature_dim": "784", "predictor_type": "binary_classifier", "mini_batch_size": "200"}
 

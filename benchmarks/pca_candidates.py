@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from algorithms.batch import Batch
-from algorithms.pca.settings import read_settings
-from algorithms.pca.training import TrainedPCA, train
+from eigenline.algorithms.batch import Batch
+from eigenline.algorithms.pca.settings import read_settings
+from eigenline.algorithms.pca.training import TrainedPCA, train
 
 BLOCK_BYTES = 32 << 20  # what the channel readers hand out at a time
 
@@ -132,8 +132,8 @@ def captured_variance(features: Any, fitted: Fitted) -> float:
 def candidates(features: Any, k: int, names: list[str]) -> dict[str, Candidate]:
     """Bind the named candidates to a data set."""
     known: dict[str, Candidate] = {
-        "eigenlearn regular": partial(ours, features, k, "regular"),
-        "eigenlearn randomized": partial(ours, features, k, "randomized"),
+        "eigenline regular": partial(ours, features, k, "regular"),
+        "eigenline randomized": partial(ours, features, k, "randomized"),
         "scikit-learn randomized": partial(scikit_learn, features, k, "randomized"),
         "scikit-learn covariance_eigh": partial(scikit_learn, features, k, "covariance_eigh"),
         "scikit-learn arpack": partial(scikit_learn, features, k, "arpack"),

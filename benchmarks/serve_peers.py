@@ -20,10 +20,10 @@ _MODEL = """
 import io, json, struct, sys
 import numpy as np
 sys.path.insert(0, {root!r})
-from formats.artifact import read_artifact
-from formats.requests import read_features
-from formats.answers import write_answer
-from formats.record_pb2 import Record
+from eigenline.formats.artifact import read_artifact
+from eigenline.formats.requests import read_features
+from eigenline.formats.answers import write_answer
+from eigenline.formats.record_pb2 import Record
 model = read_artifact(open({artifact!r}, "rb").read())
 
 def features_of(body, content_type):
@@ -167,11 +167,12 @@ def peers(folder: Path, artifact: Path, ports: range) -> list[Peer]:
     here = sys.executable
     uvicorn = [str(folder / "starlette/bin/python"), "-m", "uvicorn", "--no-access-log", "--log-level=warning"]
     gthread = ["-k", "gthread", "--threads=2", "-w1", "--keep-alive=30", "--log-level=warning"]
-    factory = f"serve.app:create_app({str(artifact.parent)!r})"
+    factory = f"eigenline.serve.app:create_app({str(artifact.parent)!r})"
     star = ("starlette", "uvicorn", "uvloop", "httptools", "numpy", "pysimdjson", "protobuf")
     return [
         Peer(
-            "eigenlearn", [here, "-m", "serve.server", str(artifact.parent), f"--port={ports[0]}", "--workers=1"]
+            "eigenline",
+            [here, "-m", "eigenline.serve.server", str(artifact.parent), f"--port={ports[0]}", "--workers=1"],
         ),
         Peer("our Flask application on gthread", [here, "-m", "gunicorn", f"-b:{ports[1]}", *gthread, factory]),
         Peer("Starlette, our formats", [*uvicorn, f"--port={ports[2]}", "star:app_with_our_formats"], star),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from algorithms.errors import HyperparameterError, excerpt
+from eigenline.algorithms.errors import HyperparameterError, excerpt
 
 PCA = "pca"
 LINEAR_LEARNER = "linear-learner"

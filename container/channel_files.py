@@ -8,7 +8,7 @@ import os
 from io import FileIO
 from pathlib import Path
 
-from algorithms.errors import DataError, excerpt
+from eigenline.algorithms.errors import DataError, excerpt
 
 WHOLE_BYTES = 256 << 20  # read whole in about a quarter of a second
 _SAMPLES, _SAMPLE_BYTES = 64, 1 << 14

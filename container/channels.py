@@ -8,16 +8,16 @@ from io import FileIO
 from pathlib import Path
 from typing import BinaryIO, Literal, TypeAlias, cast
 
-from algorithms.batch import Batch, HeldBatches
-from algorithms.errors import DataError, UserError
-from container.channel_files import WHOLE_BYTES, find_files, fingerprint
-from container.configuration import ChannelDescription
-from container.pipes import PATIENCE_SECONDS, StoppedWhileWaiting, open_pipe
-from container.wrapped_records import unwrap
-from formats.content_types import CSV, ContentType, parse_content_type
-from formats.reading import read_batches
-from formats.windows import Source
-from machine.limits import cpu_quota
+from eigenline.algorithms.batch import Batch, HeldBatches
+from eigenline.algorithms.errors import DataError, UserError
+from eigenline.container.channel_files import WHOLE_BYTES, find_files, fingerprint
+from eigenline.container.configuration import ChannelDescription
+from eigenline.container.pipes import PATIENCE_SECONDS, StoppedWhileWaiting, open_pipe
+from eigenline.container.wrapped_records import unwrap
+from eigenline.formats.content_types import CSV, ContentType, parse_content_type
+from eigenline.formats.machine_limits import cpu_quota
+from eigenline.formats.reading import read_batches
+from eigenline.formats.windows import Source
 
 Labels: TypeAlias = Literal["required", "ignored"]
 

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from container.job import Arrays
-from container.metric_lines import JobLog
-from container.model_folder import write_together
+from eigenline.container.job import Arrays
+from eigenline.container.metric_lines import JobLog
+from eigenline.container.model_folder import write_together
 
 FILE = "checkpoint.npz"
-_KEY = "eigenlearn.job"
+_KEY = "eigenline.job"
 
 
 class NoCheckpoints:

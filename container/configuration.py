@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from algorithms.errors import UserError, excerpt
-from container.folders import Folders
+from eigenline.algorithms.errors import UserError, excerpt
+from eigenline.container.folders import Folders
 
 MODES = ("File", "FastFile", "Pipe")
 DEFAULT_CONTENT_TYPE = "application/x-recordio-protobuf"

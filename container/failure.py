@@ -8,8 +8,8 @@ import traceback
 from collections.abc import Iterable
 from pathlib import Path
 
-from algorithms.errors import UserError
-from container.stopping import StoppedBeforeModel
+from eigenline.algorithms.errors import UserError
+from eigenline.container.stopping import StoppedBeforeModel
 
 LIMIT = 1024  # SageMaker shows the first 1,024 characters as FailureReason
 
@@ -38,7 +38,7 @@ def failure_text(error: BaseException, note: str = "") -> str:
             text = f"ClientError: {error.strerror}: {error.filename or 'while writing'}."
         case _:
             text = (
-                f"AlgorithmError: {type(error).__name__}: {error} (a bug in eigenlearn, not in your data; the "
+                f"AlgorithmError: {type(error).__name__}: {error} (a bug in eigenline, not in your data; the "
                 "traceback is in the job's log)"
             )
     room = LIMIT - len(note)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from algorithms.errors import UserError
+from eigenline.algorithms.errors import UserError
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import socket
 import time
 from collections.abc import Callable
 
-from algorithms.errors import UserError
+from eigenline.algorithms.errors import UserError
 
 PORT = 9000  # Chosen: the built-in algorithms' own port between hosts, so existing security groups let it through
 PATIENCE_SECONDS = 300.0

@@ -9,10 +9,10 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from algorithms.batch import Channels
-from algorithms.linear_learner.model import LinearLearnerModel
-from algorithms.pca.model import PCAModel
-from container.metric_lines import JobLog
+from eigenline.algorithms.batch import Channels
+from eigenline.algorithms.linear_learner.model import LinearLearnerModel
+from eigenline.algorithms.pca.model import PCAModel
+from eigenline.container.metric_lines import JobLog
 
 Model: TypeAlias = PCAModel | LinearLearnerModel
 Arrays: TypeAlias = Mapping[str, NDArray[np.generic]]

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from algorithms.errors import DataError, excerpt
-from formats.framing import HEADER_BYTES, LENGTH_MASK, MAGIC_BYTES, find_frames, framed
+from eigenline.algorithms.errors import DataError, excerpt
+from eigenline.formats.framing import HEADER_BYTES, LENGTH_MASK, MAGIC_BYTES, find_frames, framed
 
 _MOST_ATTRIBUTES = 16
 _LABEL_BYTES = frozenset(b"0123456789+-.eE \"'\r\n")
@@ -57,7 +57,7 @@ def join_record(values: list[bytes], where: str) -> bytes:
     Two serialised messages, one after the other, are the message with the fields of both (protobuf, "Encoding",
     last one wins), so the record itself is not parsed.
     """
-    from formats.record_pb2 import Record
+    from eigenline.formats.record_pb2 import Record
 
     label, record = sorted(values, key=lambda value: not (value and _LABEL_BYTES.issuperset(value)))
     labelled = Record()

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from algorithms.errors import DataError
-from algorithms.linear_learner.metrics import Scores, score_channel, with_weight
-from algorithms.linear_learner.problem import CheckedBatches
-from algorithms.linear_learner.reports import Notice, PolishReport, Prepared, State, Trained
-from algorithms.linear_learner.settings import Settings, read_settings
-from algorithms.linear_learner.training import train
-from container.job import JobContext, Outcome
-from container.linear_learner_lines import TrainingLines
-from container.linear_learner_reports import reports
-from container.linear_learner_story import confusions, summary
-from container.stopping import StoppedBeforeModel
+from eigenline.algorithms.errors import DataError
+from eigenline.algorithms.linear_learner.metrics import Scores, score_channel, with_weight
+from eigenline.algorithms.linear_learner.problem import CheckedBatches
+from eigenline.algorithms.linear_learner.reports import Notice, PolishReport, Prepared, State, Trained
+from eigenline.algorithms.linear_learner.settings import Settings, read_settings
+from eigenline.algorithms.linear_learner.training import train
+from eigenline.container.job import JobContext, Outcome
+from eigenline.container.linear_learner_lines import TrainingLines
+from eigenline.container.linear_learner_reports import reports
+from eigenline.container.linear_learner_story import confusions, summary
+from eigenline.container.stopping import StoppedBeforeModel
 
 __all__ = ["read_settings", "run"]  # what a job is made of, see `container.job.Job`
 

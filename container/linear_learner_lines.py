@@ -6,10 +6,10 @@ import json
 
 import numpy as np
 
-from algorithms.linear_learner.metrics import Scores
-from algorithms.linear_learner.reports import EpochReport, Notice, PolishReport, Prepared, Trained
-from algorithms.linear_learner.settings import Settings
-from container.metric_lines import JobLog
+from eigenline.algorithms.linear_learner.metrics import Scores
+from eigenline.algorithms.linear_learner.reports import EpochReport, Notice, PolishReport, Prepared, Trained
+from eigenline.algorithms.linear_learner.settings import Settings
+from eigenline.container.metric_lines import JobLog
 
 _SECONDS_BETWEEN_LINES = 5.0
 

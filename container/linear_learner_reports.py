@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from algorithms.linear_learner.metrics import Scores
-from algorithms.linear_learner.reports import Trained
-from algorithms.linear_learner.selection import ThresholdCurve
-from algorithms.linear_learner.settings import Settings, as_dictionary
+from eigenline.algorithms.linear_learner.metrics import Scores
+from eigenline.algorithms.linear_learner.reports import Trained
+from eigenline.algorithms.linear_learner.selection import ThresholdCurve
+from eigenline.algorithms.linear_learner.settings import Settings, as_dictionary
 
 # Beyond this number of values a text file is of no use to a reader and takes longer than training.
 _READABLE_VALUES = 2_000_000

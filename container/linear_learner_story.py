@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from algorithms.linear_learner.metrics import Scores
-from algorithms.linear_learner.reports import ModelRecord, Trained
-from algorithms.linear_learner.settings import Settings
+from eigenline.algorithms.linear_learner.metrics import Scores
+from eigenline.algorithms.linear_learner.reports import ModelRecord, Trained
+from eigenline.algorithms.linear_learner.settings import Settings
 
 _WIDEST_TABLE = 12
 

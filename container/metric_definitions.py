@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from container.algorithm_choice import LINEAR_LEARNER, PCA
+from eigenline.container.algorithm_choice import LINEAR_LEARNER, PCA
 
 LIMIT = 40  # metric definitions of one job
 

@@ -6,19 +6,19 @@ import time
 
 import numpy as np
 
-from algorithms.batch import Batches, HeldBatches
-from algorithms.errors import DataError
-from algorithms.pca import explained
-from algorithms.pca.explained import Explained
-from algorithms.pca.model import PCAModel
-from algorithms.pca.plan import Progress
-from algorithms.pca.settings import PCASettings, read_settings
-from algorithms.pca.training import TrainedPCA, train
-from container.job import JobContext, Outcome
-from container.metric_lines import JobLog
-from container.pca_reports import reports, summary
-from container.stopping import StoppedBeforeModel
-from machine.limits import cpu_quota
+from eigenline.algorithms.batch import Batches, HeldBatches
+from eigenline.algorithms.errors import DataError
+from eigenline.algorithms.pca import explained
+from eigenline.algorithms.pca.explained import Explained
+from eigenline.algorithms.pca.model import PCAModel
+from eigenline.algorithms.pca.plan import Progress
+from eigenline.algorithms.pca.settings import PCASettings, read_settings
+from eigenline.algorithms.pca.training import TrainedPCA, train
+from eigenline.container.job import JobContext, Outcome
+from eigenline.container.metric_lines import JobLog
+from eigenline.container.pca_reports import reports, summary
+from eigenline.container.stopping import StoppedBeforeModel
+from eigenline.formats.machine_limits import cpu_quota
 
 __all__ = ["read_settings", "run"]
 

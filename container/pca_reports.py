@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from algorithms.hyperparameters import declarations
-from algorithms.pca import explained
-from algorithms.pca.explained import Explained
-from algorithms.pca.settings import PCASettings
-from algorithms.pca.training import TrainedPCA
+from eigenline.algorithms.hyperparameters import declarations
+from eigenline.algorithms.pca import explained
+from eigenline.algorithms.pca.explained import Explained
+from eigenline.algorithms.pca.settings import PCASettings
+from eigenline.algorithms.pca.training import TrainedPCA
 
 # Above this number of values a text file is of no use to a reader and would take longer than training.
 _READABLE_VALUES = 2_000_000

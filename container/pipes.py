@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from algorithms.errors import DataError
+from eigenline.algorithms.errors import DataError
 
 PATIENCE_SECONDS = 600.0  # for the FIFO to appear and for its writer to send the first byte
 _POLL_SECONDS = 0.2

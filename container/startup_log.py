@@ -6,25 +6,17 @@ import json
 import os
 import sys
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
 
-from algorithms.hyperparameters import declarations
-from container.channels import Channel
-from container.configuration import Configuration
-from container.folders import Folders
-from container.metric_lines import JobLog
-from machine.limits import cpu_quota, memory_limit
-
-
-def eigenlearn_version() -> str:
-    """Return this project's version; of a tree that was never installed, ``unknown``."""
-    try:
-        return version("eigenlearn")
-    except PackageNotFoundError:
-        return "unknown"
+from eigenline.algorithms.hyperparameters import declarations
+from eigenline.container.channels import Channel
+from eigenline.container.configuration import Configuration
+from eigenline.container.folders import Folders
+from eigenline.container.metric_lines import JobLog
+from eigenline.formats.machine_limits import cpu_quota, memory_limit
+from eigenline.version import version
 
 
 def resolved_hyperparameters(settings: Any) -> dict[str, object]:
@@ -36,7 +28,7 @@ def log_machine(log: JobLog, environment: Mapping[str, str] = os.environ) -> Non
     """Say what runs where: versions, CPUs, BLAS threads and memory as this container may use them."""
     log.plain("Docker entrypoint called with argument(s): train")
     python = ".".join(map(str, sys.version_info[:3]))
-    log.info(f"eigenlearn {eigenlearn_version()}, Python {python}, numpy {np.__version__}")
+    log.info(f"eigenline {version()}, Python {python}, numpy {np.__version__}")
     log.info(
         f"{cpu_quota():g} CPUs, {environment.get('OPENBLAS_NUM_THREADS', 'default')} BLAS threads, "
         f"{memory_limit() / 2**20:,.0f} MiB of memory"

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
-from container.failure import (
+from eigenline.container.failure import (
     MORE_MEMORY,
     clear_failure,
     failure_text,
@@ -18,10 +18,10 @@ from container.failure import (
     traceback_text,
     write_failure,
 )
-from container.folders import Folders
-from container.model_folder import models_in, remove_partial
-from container.stopping import Stopping
-from machine.limits import memory_limit
+from eigenline.container.folders import Folders
+from eigenline.container.model_folder import models_in, remove_partial
+from eigenline.container.stopping import Stopping
+from eigenline.formats.machine_limits import memory_limit
 
 _PR_SET_PDEATHSIG = 1
 

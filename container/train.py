@@ -7,9 +7,9 @@ import os
 import sys
 from collections.abc import Sequence
 
-from container.folders import Folders
-from container.stopping import Stopping
-from container.supervisor import supervise
+from eigenline.container.folders import Folders
+from eigenline.container.stopping import Stopping
+from eigenline.container.supervisor import supervise
 
 # numpy, and with it everything else of this project, is imported only after the number of BLAS threads is set.
 
@@ -44,7 +44,7 @@ exit codes:
 examples:
   train
   SAGEMAKER_BASE_DIR=$PWD/ml train
-  docker run -v "$PWD/ml:/opt/ml" eigenlearn train
+  docker run -v "$PWD/ml:/opt/ml" eigenline train
 """
 
 
@@ -65,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     folders = Folders.from_environment()
 
     def job(stopping: Stopping) -> int:
-        from container.training_job import run_job
+        from eigenline.container.training_job import run_job
 
         return run_job(folders, os.environ, sys.stdout, stopping)
 
@@ -78,7 +78,7 @@ def limit_threads() -> None:
     BLAS libraries count the host's CPUs; in a container that may use two of sixty-four they would start sixty-four
     threads, and the kernel would throttle them all.
     """
-    from machine.limits import cpu_quota
+    from eigenline.formats.machine_limits import cpu_quota
 
     threads = str(max(1, int(cpu_quota())))
     for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):

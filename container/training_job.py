@@ -7,30 +7,30 @@ import time
 from collections.abc import Mapping
 from typing import TextIO, cast
 
-from algorithms.errors import DataError, UserError
-from container.algorithm_choice import DISPLAY_NAMES, LINEAR_LEARNER, PCA, choose_algorithm
-from container.channels import Channel, Labels, hold_in_memory, open_channels
-from container.checkpoints import FolderCheckpoints, NoCheckpoints
-from container.configuration import Configuration, Hosts, read_configuration, read_hosts
-from container.failure import failure_text, note_on_models, traceback_text, write_failure
-from container.folders import Folders, writable_folder
-from container.hosts import Followers, wait_for_first
-from container.job import Job, JobContext, Outcome
-from container.metric_lines import JobLog
-from container.model_folder import models_in, write_together
-from container.startup_log import (
-    eigenlearn_version,
+from eigenline.algorithms.errors import DataError, UserError
+from eigenline.container.algorithm_choice import DISPLAY_NAMES, LINEAR_LEARNER, PCA, choose_algorithm
+from eigenline.container.channels import Channel, Labels, hold_in_memory, open_channels
+from eigenline.container.checkpoints import FolderCheckpoints, NoCheckpoints
+from eigenline.container.configuration import Configuration, Hosts, read_configuration, read_hosts
+from eigenline.container.failure import failure_text, note_on_models, traceback_text, write_failure
+from eigenline.container.folders import Folders, writable_folder
+from eigenline.container.hosts import Followers, wait_for_first
+from eigenline.container.job import Job, JobContext, Outcome
+from eigenline.container.metric_lines import JobLog
+from eigenline.container.model_folder import models_in, write_together
+from eigenline.container.startup_log import (
     log_channels,
     log_given,
     log_machine,
     log_resolved,
     resolved_hyperparameters,
 )
-from container.stopping import StoppedBeforeModel, Stopping
-from formats.artifact import write_artifact
-from machine.limits import memory_limit
+from eigenline.container.stopping import StoppedBeforeModel, Stopping
+from eigenline.formats.artifact import write_artifact
+from eigenline.formats.machine_limits import memory_limit
+from eigenline.version import version
 
-_JOBS = {PCA: "container.pca_job", LINEAR_LEARNER: "container.linear_learner_job"}
+_JOBS = {PCA: "eigenline.container.pca_job", LINEAR_LEARNER: "eigenline.container.linear_learner_job"}
 _LABELS: Mapping[str, Labels] = {PCA: "ignored", LINEAR_LEARNER: "required"}
 _STOPPED = 143  # 128 + SIGTERM: the convention of shells and Docker
 
@@ -123,7 +123,7 @@ def _checkpoints(
 ) -> FolderCheckpoints | NoCheckpoints:
     if configuration.checkpoints is None:
         return NoCheckpoints()
-    identity = [algorithm, eigenlearn_version(), repr(sorted(resolved.items()))]
+    identity = [algorithm, version(), repr(sorted(resolved.items()))]
     identity += [channel.identity() for channel in channels.values()]
     return FolderCheckpoints(writable_folder(configuration.checkpoints), "\n".join(identity), log)
 

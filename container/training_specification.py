@@ -8,9 +8,9 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from algorithms.hyperparameters import Declaration, declarations
-from container.algorithm_choice import LINEAR_LEARNER, PCA
-from container.metric_definitions import metric_definitions
+from eigenline.algorithms.hyperparameters import Declaration, declarations
+from eigenline.container.algorithm_choice import LINEAR_LEARNER, PCA
+from eigenline.container.metric_definitions import metric_definitions
 
 CONTENT_TYPES = ["application/x-recordio-protobuf", "text/csv"]
 # Documented by SageMaker: what a tuning job of Linear Learner may vary, and within which range (for PCA, nothing).
@@ -28,11 +28,11 @@ _CHANNELS = {PCA: ("train", "test"), LINEAR_LEARNER: ("train", "validation", "te
 def settings_type(algorithm: str) -> type:
     """Return the dataclass whose fields are an algorithm's hyperparameters."""
     if algorithm == PCA:
-        from algorithms.pca.settings import PCASettings
+        from eigenline.algorithms.pca.settings import PCASettings
 
         return PCASettings
     if algorithm == LINEAR_LEARNER:
-        from algorithms.linear_learner.settings import Settings
+        from eigenline.algorithms.linear_learner.settings import Settings
 
         return Settings
     raise ValueError(f"no such algorithm: {algorithm!r}")

@@ -6,15 +6,15 @@ import io
 import struct
 from typing import Any
 
-from algorithms.errors import DataError
-from container.joined_attributes import (
+from eigenline.algorithms.errors import DataError
+from eigenline.container.joined_attributes import (
     JoinedAttributes,
     attributes_of_text,
     join_record,
     join_text,
     label_beside_record,
 )
-from formats.framing import MAGIC, MAGIC_BYTES
+from eigenline.formats.framing import MAGIC, MAGIC_BYTES
 
 _HEADER = struct.Struct("<II")
 _BUFFER_BYTES = 1 << 16

@@ -13,10 +13,10 @@ import string
 from collections.abc import Callable
 from pathlib import Path
 
-from algorithms.hyperparameters import declarations
-from container.algorithm_choice import LINEAR_LEARNER, PCA
-from container.metric_definitions import metric_definitions
-from container.training_specification import settings_type, text_of
+from eigenline.algorithms.hyperparameters import declarations
+from eigenline.container.algorithm_choice import LINEAR_LEARNER, PCA
+from eigenline.container.metric_definitions import metric_definitions
+from eigenline.container.training_specification import settings_type, text_of
 from tests.contract.clauses import WAYS, ClauseTest, clause_tests
 
 ROOT = Path(__file__).parents[1]

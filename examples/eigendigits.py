@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from eigenline import write_recordio
 from examples.digits import Digits
 from examples.local_job import Endpoint, train, write_job
 from examples.steps import Steps, csv_text
-from formats import write_recordio
 
 NUM_COMPONENTS = 10
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-COMMANDS = Path(sys.executable).parent  # `train` and `serve` were installed beside this interpreter
+EIGENLINE = [sys.executable, "-m", "eigenline"]  # the command that is installed beside this interpreter
 
 
 def write_job(
@@ -43,7 +43,7 @@ def train(folder: Path) -> Path:
     log = folder / "train.log"
     with log.open("wb") as output:
         result = subprocess.run(
-            [COMMANDS / "train"],
+            [*EIGENLINE, "train"],
             env={**os.environ, "SAGEMAKER_BASE_DIR": str(folder)},
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -71,7 +71,7 @@ class Endpoint:
         with log.open("wb") as output:
             # A session of its own: Ctrl-C reaches this program only, which then stops the server in order.
             self._process = subprocess.Popen(
-                [COMMANDS / "serve"],
+                [*EIGENLINE, "serve"],
                 env={**os.environ, **environment},
                 stdout=output,
                 stderr=subprocess.STDOUT,

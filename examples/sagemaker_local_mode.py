@@ -32,10 +32,10 @@ from sagemaker.serializers import CSVSerializer
 
 from examples.digits import load_digits
 
-IMAGE = os.environ.get("EIGENLEARN_IMAGE", "eigenlearn")
+IMAGE = os.environ.get("EIGENLINE_IMAGE", "eigenline")
 ROLE = "arn:aws:iam::111111111111:role/any"  # never used locally, but the SDK asks for one
 QUIET = {"SAGEMAKER_CONTAINER_LOG_LEVEL": "WARNING"}  # else the endpoint logs every request
-FOLDER = Path(tempfile.mkdtemp(prefix="eigenlearn-"))
+FOLDER = Path(tempfile.mkdtemp(prefix="eigenline-"))
 
 with socket.create_server(("127.0.0.1", 0)) as probe:
     port = probe.getsockname()[1]

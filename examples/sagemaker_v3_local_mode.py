@@ -26,7 +26,7 @@ from sagemaker.train.model_trainer import Mode
 
 from examples.digits import Digits, load_digits
 
-IMAGE = os.environ.get("EIGENLEARN_IMAGE", "eigenlearn")
+IMAGE = os.environ.get("EIGENLINE_IMAGE", "eigenline")
 ROLE = "arn:aws:iam::111111111111:role/any"  # never used locally, but the SDK asks for one
 
 
@@ -53,7 +53,7 @@ def deploy(model: Path) -> LocalSession:
     session = LocalSession()
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
-    root = tempfile.mkdtemp(prefix="eigenlearn-endpoint-")
+    root = tempfile.mkdtemp(prefix="eigenline-endpoint-")
     session.config = {"local": {"local_code": True, "container_root": root, "serving_port": port}}
     client = session.sagemaker_client
     client.create_model("digits", {"Image": IMAGE, "ModelDataUrl": f"file://{model}", "Environment": {}})
@@ -115,7 +115,7 @@ def eigendigits(digits: Digits, folder: Path) -> None:
 def main() -> None:
     """Run both walkthroughs."""
     digits = load_digits()
-    folder = Path(tempfile.mkdtemp(prefix="eigenlearn-"))
+    folder = Path(tempfile.mkdtemp(prefix="eigenline-"))
     is_it_a_zero(digits, folder / "linear")
     eigendigits(digits, folder / "pca")
 

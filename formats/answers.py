@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from formats.content_types import CSV, JSON, JSON_LINES, RECORDIO
-from formats.record_writer import write_label_records
+from eigenline.formats.content_types import CSV, JSON, JSON_LINES, RECORDIO
+from eigenline.formats.record_writer import write_label_records
 
 
 def write_answer(columns: Mapping[str, NDArray[Any]], *, envelope: str, media_type: str) -> bytes:

@@ -10,12 +10,12 @@ from typing import Any, Final, TypeAlias, cast, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from algorithms.errors import DataError, excerpt
-from algorithms.linear_learner.model import LinearLearnerModel, PredictorType
-from algorithms.pca.model import PCAModel
-from formats.ndarray_dict import looks_like_arrays, read_arrays, write_arrays
-from formats.stored_zip import FIRST_TIME_STAMP, Member, TimeStamp, looks_like_zip, read_zip, write_zip
-from formats.symbol import write_symbol
+from eigenline.algorithms.errors import DataError, excerpt
+from eigenline.algorithms.linear_learner.model import LinearLearnerModel, PredictorType
+from eigenline.algorithms.pca.model import PCAModel
+from eigenline.formats.ndarray_dict import looks_like_arrays, read_arrays, write_arrays
+from eigenline.formats.stored_zip import FIRST_TIME_STAMP, Member, TimeStamp, looks_like_zip, read_zip, write_zip
+from eigenline.formats.symbol import write_symbol
 
 Model: TypeAlias = PCAModel | LinearLearnerModel
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from algorithms.errors import UserError, excerpt
+from eigenline.algorithms.errors import UserError, excerpt
 
 RECORDIO: Final = "application/x-recordio-protobuf"
 CSV: Final = "text/csv"

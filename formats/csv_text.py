@@ -9,17 +9,31 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from algorithms.batch import Batch
-from algorithms.errors import DataError
-from formats.content_types import ContentType
-from formats.csv_lines import HANDED_OVER_BYTES, after_last_newline, after_next_newline, count_lines, piece_end
-from formats.csv_numbers import parse_lines
-from formats.csv_strict import BLANKS, counted, is_number, looks_like_names, parse_cells, split_cells, width_hint
-from formats.gathered_rows import GatheredRows
-from formats.windows import Window
+from eigenline.algorithms.batch import Batch
+from eigenline.algorithms.errors import DataError
+from eigenline.formats.content_types import ContentType
+from eigenline.formats.csv_lines import (
+    HANDED_OVER_BYTES,
+    after_last_newline,
+    after_next_newline,
+    count_lines,
+    piece_end,
+)
+from eigenline.formats.csv_numbers import parse_lines
+from eigenline.formats.csv_strict import (
+    BLANKS,
+    counted,
+    is_number,
+    looks_like_names,
+    parse_cells,
+    split_cells,
+    width_hint,
+)
+from eigenline.formats.gathered_rows import GatheredRows
+from eigenline.formats.windows import Window
 
 if TYPE_CHECKING:
-    from formats.csv_workers import Parsed
+    from eigenline.formats.csv_workers import Parsed
 
 _BOM: Final = b"\xef\xbb\xbf"
 _LONGEST_LINE: Final = 16 << 20
@@ -93,7 +107,10 @@ class CsvReader:
 
     def _read_ahead(self, window: Window) -> Iterator[Batch]:
         """Let workers parse; what they cannot, and the first lines, is parsed here, where errors are worded."""
-        from formats.csv_workers import Workers, parse_ahead  # neither requests nor small files pay for it
+        from eigenline.formats.csv_workers import (
+            Workers,
+            parse_ahead,
+        )  # neither requests nor small files pay for it
 
         workers = Workers(self._processes, window.whole)
         gathered = GatheredRows()

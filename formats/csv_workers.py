@@ -21,8 +21,8 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from formats.csv_lines import HANDED_OVER_BYTES, count_lines, piece_end
-from formats.csv_numbers import parse_lines
+from eigenline.formats.csv_lines import HANDED_OVER_BYTES, count_lines, piece_end
+from eigenline.formats.csv_numbers import parse_lines
 
 MOST_PROCESSES: Final = 8  # this process hands over text and copies numbers no faster than that many parse
 _WINDOWS_EACH: Final = 3  # one that a worker parses, one that waits for it, one that is being taken over

@@ -9,9 +9,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from algorithms.batch import DenseArray
-from formats.framing import HEADER_BYTES, LENGTH_MASK, MAGIC
-from formats.record import KEY, Block
+from eigenline.algorithms.batch import DenseArray
+from eigenline.formats.framing import HEADER_BYTES, LENGTH_MASK, MAGIC
+from eigenline.formats.record import KEY, Block
 
 _VALUES_KEY: Final = KEY.encode()
 _FIXED: Final[dict[int, np.dtype[Any]]] = {

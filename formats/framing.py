@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from algorithms.errors import DataError, excerpt
+from eigenline.algorithms.errors import DataError, excerpt
 
 MAGIC: Final = 0xCED7230A
 MAGIC_BYTES: Final = MAGIC.to_bytes(4, "little")

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from algorithms.batch import Batch
+from eigenline.algorithms.batch import Batch
 
 _BATCH_BYTES: Final = 8 << 20  # enough for BLAS, and for numpy to ask for huge pages
 

@@ -8,8 +8,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from algorithms.errors import DataError, excerpt
-from formats.record import MOST_FEATURES, Row
+from eigenline.algorithms.errors import DataError, excerpt
+from eigenline.formats.record import MOST_FEATURES, Row
 
 _FORMS: Final = (
     'expected {"features": [...]}, {"data": {"features": {"values": [...]}}}, or the sparse '

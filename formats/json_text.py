@@ -9,13 +9,13 @@ from typing import Any, Final, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from algorithms.batch import Features
-from algorithms.errors import DataError, excerpt
-from formats.csv_numbers import parser
-from formats.csv_strict import width_hint
-from formats.json_instances import is_number, read_instance
-from formats.record import Block, Row, stack_rows
-from formats.windows import Window
+from eigenline.algorithms.batch import Features
+from eigenline.algorithms.errors import DataError, excerpt
+from eigenline.formats.csv_numbers import parser
+from eigenline.formats.csv_strict import width_hint
+from eigenline.formats.json_instances import is_number, read_instance
+from eigenline.formats.record import Block, Row, stack_rows
+from eigenline.formats.windows import Window
 
 _MOST_LINE_BYTES: Final = 16 << 20
 _MOST_DOCUMENT_BYTES: Final = 256 << 20

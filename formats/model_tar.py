@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Any, BinaryIO, Final, cast
 
-from algorithms.errors import DataError, excerpt
+from eigenline.algorithms.errors import DataError, excerpt
 
 _MODE: Final = 0o644
 _MOST_MEMBERS: Final = 1000

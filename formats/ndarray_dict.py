@@ -16,7 +16,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from algorithms.errors import DataError, excerpt
+from eigenline.algorithms.errors import DataError, excerpt
 
 LIST_MAGIC: Final = 0x112
 _VERSION_1: Final = 0xF993FAC8

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from formats.framing import MAGIC_BYTES, find_frames, framed
+from eigenline.formats.framing import MAGIC_BYTES, find_frames, framed
 
 _PASSED: Final = (3, 4)  # Record.uid, Record.metadata
 _FIXED_BYTES: Final = {1: 8, 5: 4}  # of protobuf's wire types that have a fixed width

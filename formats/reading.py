@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final, Literal, TypeAlias
 
-from algorithms.batch import Batch
-from algorithms.errors import DataError
-from formats.content_types import CSV, JSON, RECORDIO, ContentType, parse_content_type
-from formats.record import Block
-from formats.recordio import RecordIOReader
-from formats.windows import Source, open_window
+from eigenline.algorithms.batch import Batch
+from eigenline.algorithms.errors import DataError
+from eigenline.formats.content_types import CSV, JSON, RECORDIO, ContentType, parse_content_type
+from eigenline.formats.record import Block
+from eigenline.formats.recordio import RecordIOReader
+from eigenline.formats.windows import Source, open_window
 
 Labels: TypeAlias = Literal["required", "optional", "ignored"]
 _TEXT_SHARE: Final = 4  # of a block: the numbers of a text can take twice its bytes as float32
@@ -62,11 +62,11 @@ def read_batches(
     if kind.media_type == RECORDIO:
         yield from _check(RecordIOReader(name, feature_dim).read(window), name, labels, feature_dim)
     elif kind.media_type == CSV:
-        from formats.csv_text import CsvReader
+        from eigenline.formats.csv_text import CsvReader
 
         yield from CsvReader(kind, name, labels, feature_dim, processes=processes).read(window)
     else:
-        from formats.json_text import read_json, read_json_lines
+        from eigenline.formats.json_text import read_json, read_json_lines
 
         if labels == "required":
             raise DataError(

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from algorithms.batch import DenseArray, Features
-from algorithms.errors import DataError, excerpt
+from eigenline.algorithms.batch import DenseArray, Features
+from eigenline.algorithms.errors import DataError, excerpt
 
 if TYPE_CHECKING:
-    from formats.record_pb2 import Record, Value
+    from eigenline.formats.record_pb2 import Record, Value
 
 KEY: Final = "values"  # the name under which features and labels travel
 _DTYPES: Final = {"float32_tensor": np.float32, "float64_tensor": np.float64, "int32_tensor": np.float32}
@@ -92,7 +92,7 @@ def named_numbers(payload: bytes, where: str) -> dict[str, NDArray[np.float32]]:
 def _parsed(payload: bytes, where: str) -> Record:
     from google.protobuf.message import DecodeError
 
-    from formats.record_pb2 import Record
+    from eigenline.formats.record_pb2 import Record
 
     record = Record()
     try:

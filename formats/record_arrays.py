@@ -7,14 +7,14 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from algorithms.batch import DenseArray, Features, concatenate
-from algorithms.errors import DataError
-from formats.content_types import RECORDIO
-from formats.framing import explain, find_frames, payloads, whole_records
-from formats.reading import read_batches
-from formats.record import named_numbers
-from formats.record_writer import label_frame
-from formats.windows import Source
+from eigenline.algorithms.batch import DenseArray, Features, concatenate
+from eigenline.algorithms.errors import DataError
+from eigenline.formats.content_types import RECORDIO
+from eigenline.formats.framing import explain, find_frames, payloads, whole_records
+from eigenline.formats.reading import read_batches
+from eigenline.formats.record import named_numbers
+from eigenline.formats.record_writer import label_frame
+from eigenline.formats.windows import Source
 
 _NAME: Final = "answer"
 _ALWAYS_LISTS: Final = frozenset({"projection"})

@@ -7,12 +7,12 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from algorithms.batch import DenseArray, Features
-from formats.framing import WHOLE, Frames
-from formats.record import KEY, MOST_FEATURES, Block
-from formats.spans import gather
-from formats.varints import decode_varints
-from formats.wire import DELIMITED, Spans, split_fields
+from eigenline.algorithms.batch import DenseArray, Features
+from eigenline.formats.framing import WHOLE, Frames
+from eigenline.formats.record import KEY, MOST_FEATURES, Block
+from eigenline.formats.spans import gather
+from eigenline.formats.varints import decode_varints
+from eigenline.formats.wire import DELIMITED, Spans, split_fields
 
 _VALUES_KEY: Final = np.frombuffer(KEY.encode(), np.uint8)
 _FIXED: Final[dict[int, np.dtype[Any]]] = {2: np.dtype("<f4"), 3: np.dtype("<f8")}

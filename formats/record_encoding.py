@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from formats.framing import HEADER_BYTES, MAGIC_BYTES
-from formats.spans import scatter
-from formats.varints import encode_varints, varint_sizes
+from eigenline.formats.framing import HEADER_BYTES, MAGIC_BYTES
+from eigenline.formats.spans import scatter
+from eigenline.formats.varints import encode_varints, varint_sizes
 
 FLOAT32, FLOAT64, INT32 = 2, 3, 7  # field numbers of the tensors in `Value`
 FEATURES, LABEL = 1, 2  # of the maps in `Record`

@@ -10,11 +10,11 @@ from typing import Any, BinaryIO, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from algorithms.batch import is_sparse
-from formats.dense_layout import DenseLayout, find_layout
-from formats.framing import HEADER_BYTES
-from formats.record import KEY
-from formats.record_encoding import (
+from eigenline.algorithms.batch import is_sparse
+from eigenline.formats.dense_layout import DenseLayout, find_layout
+from eigenline.formats.framing import HEADER_BYTES
+from eigenline.formats.record import KEY
+from eigenline.formats.record_encoding import (
     FEATURES,
     FLOAT32,
     LABEL,

@@ -8,12 +8,12 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from algorithms.errors import DataError
-from formats.dense_layout import DenseLayout, find_layout
-from formats.framing import MAGIC_BYTES, Frames, explain, find_frames, payloads, whole_records
-from formats.record import Block, Row, parse_record, stack_rows
-from formats.record_columns import read_columns
-from formats.windows import Window
+from eigenline.algorithms.errors import DataError
+from eigenline.formats.dense_layout import DenseLayout, find_layout
+from eigenline.formats.framing import MAGIC_BYTES, Frames, explain, find_frames, payloads, whole_records
+from eigenline.formats.record import Block, Row, parse_record, stack_rows
+from eigenline.formats.record_columns import read_columns
+from eigenline.formats.windows import Window
 
 # Below this many records in a row of one layout, learning the next layout costs more than the lockstep decoder.
 _FEW_RECORDS: Final = 32

@@ -6,16 +6,16 @@ from typing import Final
 
 import numpy as np
 
-from algorithms.batch import Features
-from algorithms.errors import DataError
-from formats.content_types import CSV, JSON, RECORDIO, ContentType, parse_content_type
-from formats.csv_strict import counted, width_hint
-from formats.csv_text import CsvReader
-from formats.framing import MAGIC_BYTES
-from formats.json_text import parse_json, parse_json_lines
-from formats.record import parse_record, stack_rows
-from formats.recordio import RecordIOReader
-from formats.windows import open_window
+from eigenline.algorithms.batch import Features
+from eigenline.algorithms.errors import DataError
+from eigenline.formats.content_types import CSV, JSON, RECORDIO, ContentType, parse_content_type
+from eigenline.formats.csv_strict import counted, width_hint
+from eigenline.formats.csv_text import CsvReader
+from eigenline.formats.framing import MAGIC_BYTES
+from eigenline.formats.json_text import parse_json, parse_json_lines
+from eigenline.formats.record import parse_record, stack_rows
+from eigenline.formats.recordio import RecordIOReader
+from eigenline.formats.windows import open_window
 
 _NAME: Final = "request"
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from algorithms.errors import DataError, excerpt
+from eigenline.algorithms.errors import DataError, excerpt
 
 TimeStamp: TypeAlias = tuple[int, int, int, int, int, int]
 FIRST_TIME_STAMP: Final[TimeStamp] = (1980, 1, 1, 0, 0, 0)  # the earliest that the zip format can say

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO, Final, Protocol, TypeAlias, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from algorithms.errors import DataError, excerpt
+from eigenline.algorithms.errors import DataError, excerpt
 
 Source: TypeAlias = BinaryIO | bytes | bytearray | memoryview | mmap.mmap
 GZIP_MAGIC: Final = b"\x1f\x8b"

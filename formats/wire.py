@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from formats.varints import read_varints
+from eigenline.formats.varints import read_varints
 
 VARINT: Final = 0
 FIXED_64: Final = 1

@@ -30,7 +30,7 @@ def main() -> None:
         "bomFormat": "CycloneDX",
         "specVersion": "1.5",
         "version": 1,
-        "metadata": {"component": {"type": "container", "name": "eigenlearn"}},
+        "metadata": {"component": {"type": "container", "name": "eigenline"}},
         "components": [
             {"type": "platform", "name": "cpython", "version": python, "purl": f"pkg:generic/python@{python}"},
             *found,

@@ -5,12 +5,12 @@
 #
 #   --dry-run       ask AWS who you are and what is there, then print what would be done, and change nothing
 #   --region        default: AWS_REGION, AWS_DEFAULT_REGION, or the CLI's configuration
-#   --repository    default: eigenlearn; made when it is not there
+#   --repository    default: eigenline; made when it is not there
 #   --tag           default: latest
-#   IMAGE           the local image; default: eigenlearn
+#   IMAGE           the local image; default: eigenline
 set -euo pipefail
 
-image=eigenlearn repository=eigenlearn tag=latest dry_run= region=${AWS_REGION:-${AWS_DEFAULT_REGION:-}}
+image=eigenline repository=eigenline tag=latest dry_run= region=${AWS_REGION:-${AWS_DEFAULT_REGION:-}}
 
 usage() { sed -n '2,10p' "$0" | sed 's/^# \{0,1\}//'; }
 fail() { echo "push_to_ecr.sh: $*" >&2; exit 1; }

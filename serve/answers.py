@@ -8,10 +8,10 @@ import os
 from dataclasses import dataclass
 from typing import Final
 
-from algorithms.errors import DataError, UserError
-from formats.content_types import JSON_LINES, NotAcceptable, UnsupportedContentType
-from serve.models import ModelError
-from serve.options import OptionError
+from eigenline.algorithms.errors import DataError, UserError
+from eigenline.formats.content_types import JSON_LINES, NotAcceptable, UnsupportedContentType
+from eigenline.serve.models import ModelError
+from eigenline.serve.options import OptionError
 
 logger = logging.getLogger("serve")
 

@@ -12,16 +12,16 @@ from typing import Any
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
-from algorithms.errors import UserError
-from machine.limits import memory_limit
-from serve.answers import JSON_TYPE, Answer, Refusal, message, refuse
-from serve.body import too_large
-from serve.models import ServedModel, load_model
-from serve.openapi import add_openapi
-from serve.page import add_page
-from serve.registry import Entry, Registry
-from serve.service import Call, Service, request_id_of
-from serve.settings import MEBIBYTE, Settings, read_settings
+from eigenline.algorithms.errors import UserError
+from eigenline.formats.machine_limits import memory_limit
+from eigenline.serve.answers import JSON_TYPE, Answer, Refusal, message, refuse
+from eigenline.serve.body import too_large
+from eigenline.serve.models import ServedModel, load_model
+from eigenline.serve.openapi import add_openapi
+from eigenline.serve.page import add_page
+from eigenline.serve.registry import Entry, Registry
+from eigenline.serve.service import Call, Service, request_id_of
+from eigenline.serve.settings import MEBIBYTE, Settings, read_settings
 
 
 def create_app(

@@ -10,10 +10,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from algorithms.batch import Features, is_sparse
-from algorithms.errors import DataError
-from algorithms.linear_learner.model import LinearLearnerModel, Predictions
-from serve.models import ServedModel
+from eigenline.algorithms.batch import Features, is_sparse
+from eigenline.algorithms.errors import DataError
+from eigenline.algorithms.linear_learner.model import LinearLearnerModel, Predictions
+from eigenline.serve.models import ServedModel
 
 _MOST_VALUES: Final = 50_000_000  # of one column of one answer: 200 MB of float32
 

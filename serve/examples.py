@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from serve.columns import available_columns
-from serve.models import ServedModel
+from eigenline.serve.columns import available_columns
+from eigenline.serve.models import ServedModel
 
 _SHORT: Final = 12  # more features than these are not written out
 

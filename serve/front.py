@@ -17,14 +17,14 @@ from typing import Any, Final, TypeAlias
 
 from flask import Flask
 
-from algorithms.errors import UserError
-from serve.access_log import AccessLog
-from serve.answers import Answer, refuse
-from serve.body import Budget, Disconnected, Message, Receive, charge, read_body
-from serve.models import ServedModel
-from serve.plain_request import PlainRequest
-from serve.registry import Registry
-from serve.service import Call, Service, request_id_of
+from eigenline.algorithms.errors import UserError
+from eigenline.serve.access_log import AccessLog
+from eigenline.serve.answers import Answer, refuse
+from eigenline.serve.body import Budget, Disconnected, Message, Receive, charge, read_body
+from eigenline.serve.models import ServedModel
+from eigenline.serve.plain_request import PlainRequest
+from eigenline.serve.registry import Registry
+from eigenline.serve.service import Call, Service, request_id_of
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from algorithms.errors import DataError, UserError
-from algorithms.linear_learner.model import LinearLearnerModel
-from algorithms.pca.model import PCAModel
-from formats.artifact import read_artifact
-from formats.model_tar import read_model_tar
+from eigenline.algorithms.errors import DataError, UserError
+from eigenline.algorithms.linear_learner.model import LinearLearnerModel
+from eigenline.algorithms.pca.model import PCAModel
+from eigenline.formats.artifact import read_artifact
+from eigenline.formats.model_tar import read_model_tar
 
 # Files beside the artifact that begin like one: cards and tables that people add.
 _NOT_ARTIFACTS = (".json", ".csv", ".txt", ".md", ".html", ".pdf", ".png", ".tar.gz", ".tar", ".gz")

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from contextlib import suppress
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final
 
 from flask import Flask, Response
 
-from formats.content_types import CSV, JSON, JSON_LINES, RECORDIO
-from serve.columns import COLUMNS, available_columns
-from serve.models import ServedModel
-from serve.openapi_schemas import NUMBER, TEXT, schemas
-from serve.settings import Settings
+from eigenline.formats.content_types import CSV, JSON, JSON_LINES, RECORDIO
+from eigenline.serve.columns import COLUMNS, available_columns
+from eigenline.serve.models import ServedModel
+from eigenline.serve.openapi_schemas import NUMBER, TEXT, schemas
+from eigenline.serve.settings import Settings
+from eigenline.version import version
 
 _BINARY: Final = {"type": "string", "format": "binary"}
 _REFUSALS: Final = {
@@ -62,8 +61,8 @@ def document(settings: Settings, model: ServedModel | None) -> dict[str, Any]:
     return {
         "openapi": "3.1.0",
         "info": {
-            "title": "eigenlearn inference",
-            "version": _version(),
+            "title": "eigenline inference",
+            "version": version(),
             "description": "SageMaker's inference API for PCA and Linear Learner models.",
         },
         "paths": paths,
@@ -193,9 +192,3 @@ def _multi_model_paths() -> dict[str, Any]:
         "/models/{model_name}": {"parameters": [name], "get": get, "delete": unload},
         "/models/{model_name}/invoke": {"parameters": [name], "post": invoke},
     }
-
-
-def _version() -> str:
-    with suppress(PackageNotFoundError):
-        return version("eigenlearn")
-    return "0"

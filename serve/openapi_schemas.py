@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from serve.models import ServedModel
+from eigenline.serve.models import ServedModel
 
 NUMBER: Final = {"type": "number"}
 TEXT: Final = {"type": "string"}

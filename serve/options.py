@@ -8,12 +8,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from urllib.parse import parse_qsl
 
-from algorithms.errors import UserError, excerpt
-from serve.columns import available_columns, default_columns
-from serve.models import ServedModel
+from eigenline.algorithms.errors import UserError, excerpt
+from eigenline.serve.columns import available_columns, default_columns
+from eigenline.serve.models import ServedModel
 
 _NAMES = ("output", "threshold", "inverse")
-_PREFIX = "eigenlearn."  # in X-Amzn-SageMaker-Custom-Attributes, which belongs to the client otherwise
+_PREFIX = "eigenline."  # in X-Amzn-SageMaker-Custom-Attributes, which belongs to the client otherwise
 
 
 class OptionError(UserError):
@@ -46,7 +46,7 @@ def read_options(defaults: Options, query: str, custom_attributes: str) -> Optio
     """Return what a request asks for; a query parameter wins over an attribute, that over `defaults`.
 
     The query is ``output=score,contributions&threshold=0.3&inverse=true``. InvokeEndpoint passes no query, so
-    the header ``X-Amzn-SageMaker-Custom-Attributes: eigenlearn.output=score,raw_score; eigenlearn.threshold=0.3``
+    the header ``X-Amzn-SageMaker-Custom-Attributes: eigenline.output=score,raw_score; eigenline.threshold=0.3``
     says the same; everything else in it is left alone.
     """
     if not query and _PREFIX not in custom_attributes:

@@ -14,12 +14,12 @@ from flask import Flask, Response, render_template_string, request
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from serve.columns import available_columns, default_columns
-from serve.examples import examples
-from serve.models import ServedModel
-from serve.registry import Registry
-from serve.report_view import curves, view
-from serve.settings import Settings
+from eigenline.serve.columns import available_columns, default_columns
+from eigenline.serve.examples import examples
+from eigenline.serve.models import ServedModel
+from eigenline.serve.registry import Registry
+from eigenline.serve.report_view import curves, view
+from eigenline.serve.settings import Settings
 
 _MOST_IMAGES: Final = 24
 _MOST_BARS: Final = 24

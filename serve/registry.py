@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from algorithms.errors import UserError, excerpt
-from serve.answers import Refusal
-from serve.models import ServedModel, load_model
-from serve.registry_file import RegistryFile, patience
+from eigenline.algorithms.errors import UserError, excerpt
+from eigenline.serve.answers import Refusal
+from eigenline.serve.models import ServedModel, load_model
+from eigenline.serve.registry_file import RegistryFile, patience
 
 PAGE_SIZE: Final = 100
 _OVERHEAD_BYTES: Final = 4096  # Python objects of a loaded model beside its arrays (measured: about 3 kB)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from serve.settings import Settings
+    from eigenline.serve.settings import Settings
 
 _DESCRIPTION: Final = """\
 Answer SageMaker's inference requests on one port: GET /ping, POST /invocations, GET /execution-parameters,
@@ -34,9 +34,9 @@ environment (SageMaker sets these; so can you):
   MAX_CONTENT_LENGTH                       bytes of a request body; 6 MiB, in batch transform 100 MiB
   SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT     the answer's type where the client names none; application/json
   SAGEMAKER_INFERENCE_OUTPUT               columns of the answer, for example predicted_label,probability
-  EIGENLEARN_THRESHOLD                     another threshold for a binary classifier
+  EIGENLINE_THRESHOLD                     another threshold for a binary classifier
   SAGEMAKER_MULTI_MODEL=true               serve /models instead of one model
-  EIGENLEARN_PAGE=false                    no page at GET /
+  EIGENLINE_PAGE=false                    no page at GET /
   SAGEMAKER_CONTAINER_LOG_LEVEL            DEBUG, INFO, WARNING, ERROR
 
 A folder with a PCA and a Linear Learner artifact is served as a chain. Everything else: docs/serving.md.
@@ -51,10 +51,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     given = _parser().parse_args(arguments)
 
-    from algorithms.errors import UserError
-    from serve.app import create_app
-    from serve.front import Front
-    from serve.settings import read_settings
+    from eigenline.algorithms.errors import UserError
+    from eigenline.serve.app import create_app
+    from eigenline.serve.front import Front
+    from eigenline.serve.settings import read_settings
 
     try:
         settings = read_settings()
@@ -101,7 +101,7 @@ def gunicorn_options(settings: Settings) -> Mapping[str, Any]:
         "bind": f"0.0.0.0:{settings.port}",
         "workers": settings.workers,
         # An event loop a worker: a thousand slow clients cost it a thousand buffers, not a thousand threads.
-        "worker_class": "serve.worker.Worker",
+        "worker_class": "eigenline.serve.worker.Worker",
         "asgi_loop": "asyncio",  # with uvloop, where it is installed, the worker is a fifth slower (measured)
         "timeout": settings.timeout_seconds,
         "graceful_timeout": 25,  # SageMaker kills 30 s after SIGTERM

@@ -13,17 +13,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from algorithms.batch import Features, is_sparse
-from algorithms.errors import DataError, UserError
-from formats.answers import write_answer
-from formats.content_types import CSV, JSON, JSON_LINES, RECORDIO, negotiate, parse_content_type
-from formats.pass_through import pass_through
-from formats.requests import read_features
-from serve.answers import Answer, Refusal, message, refuse
-from serve.columns import COLUMNS, Computation
-from serve.models import ServedModel
-from serve.options import Options, columns_for, read_options
-from serve.settings import Settings
+from eigenline.algorithms.batch import Features, is_sparse
+from eigenline.algorithms.errors import DataError, UserError
+from eigenline.formats.answers import write_answer
+from eigenline.formats.content_types import CSV, JSON, JSON_LINES, RECORDIO, negotiate, parse_content_type
+from eigenline.formats.pass_through import pass_through
+from eigenline.formats.requests import read_features
+from eigenline.serve.answers import Answer, Refusal, message, refuse
+from eigenline.serve.columns import COLUMNS, Computation
+from eigenline.serve.models import ServedModel
+from eigenline.serve.options import Options, columns_for, read_options
+from eigenline.serve.settings import Settings
 
 logger = logging.getLogger("serve")
 

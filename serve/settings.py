@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from algorithms.errors import UserError, excerpt
-from machine.limits import cpu_quota, memory_limit
+from eigenline.algorithms.errors import UserError, excerpt
+from eigenline.formats.machine_limits import cpu_quota, memory_limit
 
 MEBIBYTE = 1 << 20
 Value = TypeVar("Value")
@@ -45,7 +45,7 @@ class Settings:
     output
         ``SAGEMAKER_INFERENCE_OUTPUT``: the columns of the answer, in order; empty for the algorithm's own.
     threshold
-        ``EIGENLEARN_THRESHOLD``: replaces a binary classifier's own threshold.
+        ``EIGENLINE_THRESHOLD``: replaces a binary classifier's own threshold.
     multi_model
         ``SAGEMAKER_MULTI_MODEL``: serve ``/models`` instead of one model.
     batch
@@ -53,7 +53,7 @@ class Settings:
     batch_strategy, max_concurrent_transforms
         What the batch job's request set, if it did.
     page
-        ``EIGENLEARN_PAGE``: whether ``GET /`` shows the page for people.
+        ``EIGENLINE_PAGE``: whether ``GET /`` shows the page for people.
     log_level
         ``SAGEMAKER_CONTAINER_LOG_LEVEL`` as a name or Python's number; ``INFO``.
     """
@@ -133,7 +133,7 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
             for name in environment.get("SAGEMAKER_INFERENCE_OUTPUT", "").split(",")
             if name.strip()
         ),
-        threshold=read("EIGENLEARN_THRESHOLD", _finite, "a finite number", None),
+        threshold=read("EIGENLINE_THRESHOLD", _finite, "a finite number", None),
         multi_model=read("SAGEMAKER_MULTI_MODEL", _flag, "'true' or 'false'", False),
         batch=batch,
         batch_strategy=read(
@@ -142,7 +142,7 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
         max_concurrent_transforms=read(
             "SAGEMAKER_MAX_CONCURRENT_TRANSFORMS", _positive, "a positive integer", None
         ),
-        page=read("EIGENLEARN_PAGE", _flag, "'true' or 'false'", True),
+        page=read("EIGENLINE_PAGE", _flag, "'true' or 'false'", True),
         log_level=read("SAGEMAKER_CONTAINER_LOG_LEVEL", _level, "a level such as INFO or 20", "INFO"),
     )
 

@@ -20,9 +20,9 @@ from typing import Any, Final, cast
 from gunicorn.asgi import protocol
 from gunicorn.workers import gasgi
 
-from serve.answers import unreadable
-from serve.front import LONGEST_PLAIN_BODY, Front, headers_of
-from serve.plain_request import LONGEST_HEAD, PlainRequest, read_plain_request
+from eigenline.serve.answers import unreadable
+from eigenline.serve.front import LONGEST_PLAIN_BODY, Front, headers_of
+from eigenline.serve.plain_request import LONGEST_HEAD, PlainRequest, read_plain_request
 
 _HEADER_SECONDS: Final = 15.0
 _READ_BYTES: Final = 256 * 1024  # of a request of which nothing is known yet

@@ -50,8 +50,8 @@ def mnist_folder() -> Path:
 
 
 def environment_python(name: str) -> Path:
-    """The interpreter of a tool's own environment, made by `make tools`; EIGENLEARN_TOOLS names another folder."""
-    folder = Path(os.environ.get("EIGENLEARN_TOOLS", ROOT / "build")) / name
+    """The interpreter of a tool's own environment, made by `make tools`; EIGENLINE_TOOLS names another folder."""
+    folder = Path(os.environ.get("EIGENLINE_TOOLS", ROOT / "build")) / name
     if not (folder / ".ready").exists():
         pytest.skip(f"{name} is not in {folder}: run `make tools`")
     return folder / "bin" / "python"

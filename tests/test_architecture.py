@@ -1,18 +1,25 @@
-"""The rooms of the house and which may know which: read from the imports themselves."""
+"""The rooms of the house and which may know which: read from the imports themselves.
+
+The rooms are folders at the top, and `eigenline/` holds a link to each. Code that said `import algorithms` would
+find the same folder under a second name: a second copy of every class, for which `isinstance` is silently false.
+"""
 
 import ast
+import tomllib
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
-ALLOWED_ROOMS = {
+# room -> the rooms that it may import, through the package; everything else at the top of the package is its front
+ALLOWED_ROOMS: dict[str, set[str]] = {
     "algorithms": set(),
     "formats": {"algorithms"},
-    "machine": set(),
-    "container": {"algorithms", "formats", "machine"},
-    "serve": {"algorithms", "formats", "machine"},
+    "container": {"algorithms", "formats"},
+    "serve": {"algorithms", "formats"},
+    "command": {"algorithms", "formats", "container", "serve"},
 }
+PACKAGE = "eigenline"
 # The maths knows no files, network, environment, clock or log.
 FORBIDDEN_IN_ALGORITHMS = {
     "os",
@@ -28,6 +35,18 @@ FORBIDDEN_IN_ALGORITHMS = {
     "sys",
 }
 FILES = sorted(path for room in ALLOWED_ROOMS for path in (ROOT / room).rglob("*.py"))
+FRONT = sorted((ROOT / PACKAGE).glob("*.py"))
+OUTSIDE = sorted(
+    path for folder in ("tests", "benchmarks", "examples", "docs") for path in (ROOT / folder).rglob("*.py")
+)
+# The maths and the formats start no thread and no process, and call no foreign code, unless a reason stands here.
+CONCURRENCY = {"threading", "multiprocessing", "concurrent", "ctypes", "subprocess", "asyncio"}
+CONCURRENCY_ALLOWED = {
+    "algorithms/blas_threads.py": "blocks of one pass run on threads: a block alone fills no CPU",
+    "algorithms/pca/sparse_products.py": "sparse products use one CPU each; threads of our own use the others",
+    "formats/csv_numbers.py": "the parser keeps a buffer for each thread that parses",
+    "formats/csv_workers.py": "parsing holds the interpreter, so other cores are reached only by processes",
+}
 
 
 def imported_modules(path: Path) -> list[tuple[str, int]]:
@@ -36,8 +55,8 @@ def imported_modules(path: Path) -> list[tuple[str, int]]:
         if isinstance(node, ast.Import):
             found += [(alias.name, node.lineno) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}:{node.lineno}: imports are absolute here"
-            found.append((node.module or "", node.lineno))
+            assert node.level == 0 or path in OUTSIDE, f"{path}:{node.lineno}: imports are absolute here"
+            found.append(("." * node.level + (node.module or ""), node.lineno))
     return found
 
 
@@ -45,9 +64,10 @@ def imported_modules(path: Path) -> list[tuple[str, int]]:
 def test_imports_run_down_only(path: Path) -> None:
     room = path.relative_to(ROOT).parts[0]
     for module, line in imported_modules(path):
-        top = module.partition(".")[0]
-        if top in ALLOWED_ROOMS and top != room:
-            assert top in ALLOWED_ROOMS[room], f"{path}:{line}: {room} must not know {top}"
+        top, _, rest = module.partition(".")
+        other = rest.partition(".")[0]
+        if top == PACKAGE and other in ALLOWED_ROOMS and other != room:
+            assert other in ALLOWED_ROOMS[room], f"{path}:{line}: {room} must not know {other}"
         if room == "algorithms":
             assert top not in FORBIDDEN_IN_ALGORITHMS, f"{path}:{line}: the maths must not import {module}"
 
@@ -69,8 +89,33 @@ def test_no_pickle_no_eval_no_global_random_state(path: Path) -> None:
             assert node.attr in allowed, f"{path}:{node.lineno}: numpy's global random state"
 
 
+@pytest.mark.parametrize("path", FILES + FRONT + OUTSIDE, ids=lambda path: str(path.relative_to(ROOT)))
+def test_rooms_are_imported_through_the_package(path: Path) -> None:
+    for module, line in imported_modules(path):
+        assert module.partition(".")[0] not in ALLOWED_ROOMS, f"{path}:{line}: say {PACKAGE}.{module}"
+
+
+def test_every_room_is_linked_and_installed() -> None:
+    links = {path.name: path.readlink() for path in (ROOT / PACKAGE).iterdir() if path.is_symlink()}
+    assert links == {room: Path("..") / room for room in ALLOWED_ROOMS}
+    installed = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"])
+    packages = {".".join((PACKAGE, *path.parent.relative_to(ROOT).parts)) for path in FILES}
+    assert installed == packages | {PACKAGE}
+
+
+@pytest.mark.parametrize("room", ["algorithms", "formats"])
+def test_threads_and_processes_stay_out_of_the_maths_and_the_formats(room: str) -> None:
+    found = {
+        str(path.relative_to(ROOT))
+        for path in (ROOT / room).rglob("*.py")
+        for module, _ in imported_modules(path)
+        if module.partition(".")[0] in CONCURRENCY
+    }
+    assert found == {name for name in CONCURRENCY_ALLOWED if name.startswith(room)}
+
+
 def test_every_file_says_first_what_it_owns() -> None:
-    for path in FILES:
+    for path in FILES + FRONT:
         if not path.name.endswith("_pb2.py"):
             assert ast.get_docstring(ast.parse(path.read_text())), (
                 f"{path} has no first line that says what it owns"

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from algorithms.hyperparameters import AUTO
-from algorithms.linear_learner.settings import Settings
+from eigenline.algorithms.hyperparameters import AUTO
+from eigenline.algorithms.linear_learner.settings import Settings
 
 # Source: Developer Guide of 2018 for the defaults; the grid is what the real container's log shows
 # (verified against the per-epoch losses of all 32 models of a public job).

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from algorithms.batch import is_sparse
-from algorithms.linear_learner.losses import Floats, Loss
-from algorithms.linear_learner.objective import Objective, raw_scores
-from algorithms.linear_learner.rows import Block
+from eigenline.algorithms.batch import is_sparse
+from eigenline.algorithms.linear_learner.losses import Floats, Loss
+from eigenline.algorithms.linear_learner.objective import Objective, raw_scores
+from eigenline.algorithms.linear_learner.rows import Block
 
 # A factorisation costs O(d^3); beyond this many features it costs more than the passes it saves.
 MOST_FEATURES = 1200

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from algorithms.linear_learner.curvature import Curvature
-from algorithms.linear_learner.losses import Floats
-from algorithms.linear_learner.objective import Evaluation, Objective
-from algorithms.linear_learner.reports import State
+from eigenline.algorithms.linear_learner.curvature import Curvature
+from eigenline.algorithms.linear_learner.losses import Floats
+from eigenline.algorithms.linear_learner.objective import Evaluation, Objective
+from eigenline.algorithms.linear_learner.reports import State
 
 MEMORY = 10  # pairs of steps and gradient changes that stand for the Hessian
 SUFFICIENT = 1e-4  # share of the predicted descent that a step has to reach (Armijo)

@@ -13,13 +13,13 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from algorithms.batch import Batch, HeldBatches
-from algorithms.errors import UserError
-from algorithms.hyperparameters import declarations
-from algorithms.linear_learner.reports import Trained
-from algorithms.linear_learner.scoring import link
-from algorithms.linear_learner.settings import LOSSES, Settings, read_settings
-from algorithms.linear_learner.training import train
+from eigenline.algorithms.batch import Batch, HeldBatches
+from eigenline.algorithms.errors import UserError
+from eigenline.algorithms.hyperparameters import declarations
+from eigenline.algorithms.linear_learner.reports import Trained
+from eigenline.algorithms.linear_learner.scoring import link
+from eigenline.algorithms.linear_learner.settings import LOSSES, Settings, read_settings
+from eigenline.algorithms.linear_learner.training import train
 
 _FROM_DATA = ("predictor_type", "num_classes", "feature_dim")
 _DEFAULTS = {name: default for name, (_, default) in declarations(Settings).items() if name not in _FROM_DATA}

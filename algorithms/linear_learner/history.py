@@ -7,13 +7,13 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from algorithms.linear_learner.finish import Finished
-from algorithms.linear_learner.hold_out import Judges
-from algorithms.linear_learner.optimizers import columns_of
-from algorithms.linear_learner.problem import Problem
-from algorithms.linear_learner.refinement import Refined
-from algorithms.linear_learner.reports import ModelRecord, State
-from algorithms.linear_learner.stochastic import Ensemble
+from eigenline.algorithms.linear_learner.finish import Finished
+from eigenline.algorithms.linear_learner.hold_out import Judges
+from eigenline.algorithms.linear_learner.optimizers import columns_of
+from eigenline.algorithms.linear_learner.problem import Problem
+from eigenline.algorithms.linear_learner.refinement import Refined
+from eigenline.algorithms.linear_learner.reports import ModelRecord, State
+from eigenline.algorithms.linear_learner.stochastic import Ensemble
 
 
 @dataclass

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from algorithms.batch import Batch
-from algorithms.linear_learner.problem import Problem
-from algorithms.linear_learner.rows import Block, TrainingRows, fold_of
+from eigenline.algorithms.batch import Batch
+from eigenline.algorithms.linear_learner.problem import Problem
+from eigenline.algorithms.linear_learner.rows import Block, TrainingRows, fold_of
 
 FEWEST_ROWS = 60  # below this, no record can be spared
 SMALL_ROWS = 5000  # below this, no hold-out of the mini-batches is worth its name; five folds judge the finish

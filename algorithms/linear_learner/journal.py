@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from algorithms.linear_learner.reports import State
+from eigenline.algorithms.linear_learner.reports import State
 
 _PREFIX = "finish"
 # The largest arrays of a state serve only its next step; a stage that is over has none.

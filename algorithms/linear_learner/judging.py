@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from algorithms.linear_learner.hold_out import Judges
-from algorithms.linear_learner.objective import Objective, raw_scores
-from algorithms.linear_learner.polish import Polished
-from algorithms.linear_learner.problem import Problem, evaluation_blocks
-from algorithms.linear_learner.scoring import ScoreSample, as_float32, choices, link, mean_losses
+from eigenline.algorithms.linear_learner.hold_out import Judges
+from eigenline.algorithms.linear_learner.objective import Objective, raw_scores
+from eigenline.algorithms.linear_learner.polish import Polished
+from eigenline.algorithms.linear_learner.problem import Problem, evaluation_blocks
+from eigenline.algorithms.linear_learner.scoring import ScoreSample, as_float32, choices, link, mean_losses
 
 
 def judge(

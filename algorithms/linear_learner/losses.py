@@ -18,7 +18,7 @@ from typing import Any, ClassVar, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from algorithms.linear_learner.kinks import ramp, rounded_absolute
+from eigenline.algorithms.linear_learner.kinks import ramp, rounded_absolute
 
 Floats: TypeAlias = NDArray[np.floating[Any]]
 

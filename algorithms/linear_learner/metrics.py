@@ -9,12 +9,12 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from algorithms.batch import Batch
-from algorithms.linear_learner.losses import Loss, make_loss
-from algorithms.linear_learner.model import LinearLearnerModel
-from algorithms.linear_learner.scoring import ScoreSample
-from algorithms.linear_learner.selection import threshold_curve
-from algorithms.linear_learner.settings import Settings
+from eigenline.algorithms.batch import Batch
+from eigenline.algorithms.linear_learner.losses import Loss, make_loss
+from eigenline.algorithms.linear_learner.model import LinearLearnerModel
+from eigenline.algorithms.linear_learner.scoring import ScoreSample
+from eigenline.algorithms.linear_learner.selection import threshold_curve
+from eigenline.algorithms.linear_learner.settings import Settings
 
 MOST_CONFUSION_CLASSES = 100
 SAMPLED_SCORES = 2_000_000  # beyond so many records, roc_auc_score is that of an evenly spaced sample

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from algorithms.batch import Features
+from eigenline.algorithms.batch import Features
 
 PredictorType: TypeAlias = Literal["binary_classifier", "multiclass_classifier", "regressor"]
 

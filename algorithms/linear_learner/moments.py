@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from algorithms.batch import Features, is_sparse
+from eigenline.algorithms.batch import Features, is_sparse
 
 # float32 sums over this many rows lose at most 256 roundings; sums of blocks are float64
 BLOCK_ROWS = 256

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from algorithms.blas_threads import in_order
-from algorithms.linear_learner.candidates import Candidates
-from algorithms.linear_learner.losses import Floats, Loss
-from algorithms.linear_learner.rows import Block, TrainingRows
+from eigenline.algorithms.blas_threads import in_order
+from eigenline.algorithms.linear_learner.candidates import Candidates
+from eigenline.algorithms.linear_learner.losses import Floats, Loss
+from eigenline.algorithms.linear_learner.rows import Block, TrainingRows
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from algorithms.linear_learner.candidates import Candidates
+from eigenline.algorithms.linear_learner.candidates import Candidates
 
 Floats: TypeAlias = NDArray[np.floating[Any]]
 EPSILON = 1e-8

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from algorithms.linear_learner.curvature import Curvature, estimate_curvature
-from algorithms.linear_learner.descent import Descent
-from algorithms.linear_learner.journal import Journal
-from algorithms.linear_learner.losses import softened
-from algorithms.linear_learner.objective import Evaluation, Objective
-from algorithms.linear_learner.reports import PolishReport, Report, State
+from eigenline.algorithms.linear_learner.curvature import Curvature, estimate_curvature
+from eigenline.algorithms.linear_learner.descent import Descent
+from eigenline.algorithms.linear_learner.journal import Journal
+from eigenline.algorithms.linear_learner.losses import softened
+from eigenline.algorithms.linear_learner.objective import Evaluation, Objective
+from eigenline.algorithms.linear_learner.reports import PolishReport, Report, State
 
 # Widths, in mean losses, over which the kinks of non-smooth losses are rounded, one round after the other.
 SMOOTHING = (0.3, 0.03, 0.003)

@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from algorithms.batch import Batches, Channels
-from algorithms.blas_threads import blas_threads
-from algorithms.errors import DataError
-from algorithms.linear_learner.candidates import Candidates, make_candidates
-from algorithms.linear_learner.losses import Floats, Loss, make_loss
-from algorithms.linear_learner.reports import Notice
-from algorithms.linear_learner.rows import Block, TrainingRows
-from algorithms.linear_learner.scaler import Scaler, make_scaler
-from algorithms.linear_learner.settings import Settings
-from algorithms.linear_learner.survey import Survey, check_batch, survey
+from eigenline.algorithms.batch import Batches, Channels
+from eigenline.algorithms.blas_threads import blas_threads
+from eigenline.algorithms.errors import DataError
+from eigenline.algorithms.linear_learner.candidates import Candidates, make_candidates
+from eigenline.algorithms.linear_learner.losses import Floats, Loss, make_loss
+from eigenline.algorithms.linear_learner.reports import Notice
+from eigenline.algorithms.linear_learner.rows import Block, TrainingRows
+from eigenline.algorithms.linear_learner.scaler import Scaler, make_scaler
+from eigenline.algorithms.linear_learner.settings import Settings
+from eigenline.algorithms.linear_learner.survey import Survey, check_batch, survey
 
 # So small a data set is trained in float64: that costs nothing and reaches the optimum to many digits.
 SMALL = 2_000_000

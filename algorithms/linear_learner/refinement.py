@@ -9,17 +9,17 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from algorithms.linear_learner.candidates import Candidates
-from algorithms.linear_learner.hold_out import Judges
-from algorithms.linear_learner.journal import Journal
-from algorithms.linear_learner.judging import column_of, judge, linked, pick, sample_raw_scores
-from algorithms.linear_learner.losses import Floats
-from algorithms.linear_learner.objective import Objective
-from algorithms.linear_learner.polish import Polished, polish_stage
-from algorithms.linear_learner.problem import Problem
-from algorithms.linear_learner.reports import Report
-from algorithms.linear_learner.robust import RefitStart, RobustFinish, is_wanted, try_robust
-from algorithms.linear_learner.scoring import ScoreSample
+from eigenline.algorithms.linear_learner.candidates import Candidates
+from eigenline.algorithms.linear_learner.hold_out import Judges
+from eigenline.algorithms.linear_learner.journal import Journal
+from eigenline.algorithms.linear_learner.judging import column_of, judge, linked, pick, sample_raw_scores
+from eigenline.algorithms.linear_learner.losses import Floats
+from eigenline.algorithms.linear_learner.objective import Objective
+from eigenline.algorithms.linear_learner.polish import Polished, polish_stage
+from eigenline.algorithms.linear_learner.problem import Problem
+from eigenline.algorithms.linear_learner.reports import Report
+from eigenline.algorithms.linear_learner.robust import RefitStart, RobustFinish, is_wanted, try_robust
+from eigenline.algorithms.linear_learner.scoring import ScoreSample
 
 # L2 strengths that are tried, relative to the best of the parallel models; and without any lead.
 AROUND = (0.15, 0.4, 1.0, 2.5)

@@ -9,11 +9,11 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from algorithms.linear_learner.candidates import Candidates
-from algorithms.linear_learner.model import LinearLearnerModel
-from algorithms.linear_learner.scaler import Scaler
-from algorithms.linear_learner.selection import ThresholdCurve
-from algorithms.linear_learner.survey import Survey
+from eigenline.algorithms.linear_learner.candidates import Candidates
+from eigenline.algorithms.linear_learner.model import LinearLearnerModel
+from eigenline.algorithms.linear_learner.scaler import Scaler
+from eigenline.algorithms.linear_learner.selection import ThresholdCurve
+from eigenline.algorithms.linear_learner.survey import Survey
 
 State: TypeAlias = Mapping[str, NDArray[Any]]
 

@@ -14,15 +14,15 @@ from typing import ClassVar, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from algorithms.linear_learner.candidates import Candidates
-from algorithms.linear_learner.journal import Journal
-from algorithms.linear_learner.losses import Floats, Logistic
-from algorithms.linear_learner.objective import Objective
-from algorithms.linear_learner.polish import Polished, polish_stage
-from algorithms.linear_learner.reports import Report
-from algorithms.linear_learner.scoring import ScoreSample, link
-from algorithms.linear_learner.selection import choose_threshold, threshold_curve
-from algorithms.linear_learner.settings import Settings
+from eigenline.algorithms.linear_learner.candidates import Candidates
+from eigenline.algorithms.linear_learner.journal import Journal
+from eigenline.algorithms.linear_learner.losses import Floats, Logistic
+from eigenline.algorithms.linear_learner.objective import Objective
+from eigenline.algorithms.linear_learner.polish import Polished, polish_stage
+from eigenline.algorithms.linear_learner.reports import Report
+from eigenline.algorithms.linear_learner.scoring import ScoreSample, link
+from eigenline.algorithms.linear_learner.selection import choose_threshold, threshold_curve
+from eigenline.algorithms.linear_learner.settings import Settings
 
 # Takes raw scores of left-out records: (objective, parameters, number of models) -> sample, each record scored by
 # the columns that did not see it.

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from algorithms.batch import Batch, Batches, Features, concatenate, is_sparse, rebatch
-from algorithms.linear_learner.scaler import Scaler
+from eigenline.algorithms.batch import Batch, Batches, Features, concatenate, is_sparse, rebatch
+from eigenline.algorithms.linear_learner.scaler import Scaler
 
 # A block's features and scores should stay in the processor's cache, and outweigh Python's overhead.
 BLOCK_BYTES = 4_000_000

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from algorithms.batch import Features, is_sparse
-from algorithms.hyperparameters import AUTO
-from algorithms.linear_learner.settings import Settings
-from algorithms.linear_learner.survey import Survey
+from eigenline.algorithms.batch import Features, is_sparse
+from eigenline.algorithms.hyperparameters import AUTO
+from eigenline.algorithms.linear_learner.settings import Settings
+from eigenline.algorithms.linear_learner.survey import Survey
 
 # Beyond this ratio of mean to deviation, float32 products of raw features lose digits that matter.
 LARGEST_SHIFT = 30.0

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from algorithms.linear_learner.candidates import Candidates
-from algorithms.linear_learner.losses import Floats, Loss
-from algorithms.linear_learner.objective import raw_scores
-from algorithms.linear_learner.rows import Block
-from algorithms.linear_learner.selection import Choice, choose_threshold, threshold_curve
-from algorithms.linear_learner.settings import Settings
+from eigenline.algorithms.linear_learner.candidates import Candidates
+from eigenline.algorithms.linear_learner.losses import Floats, Loss
+from eigenline.algorithms.linear_learner.objective import raw_scores
+from eigenline.algorithms.linear_learner.rows import Block
+from eigenline.algorithms.linear_learner.selection import Choice, choose_threshold, threshold_curve
+from eigenline.algorithms.linear_learner.settings import Settings
 
 # Scores that are kept for thresholds: so many bytes over all models, however many records there are.
 SAMPLE_BYTES = 64_000_000
@@ -23,7 +23,7 @@ def mean_losses(
     blocks: Iterable[Block], loss: Loss, parameters: Floats, candidates: Candidates, outputs: int
 ) -> NDArray[np.float64]:
     """Return the weighted mean loss of each model, shape (m,); class weights count, as in training."""
-    from algorithms.linear_learner.objective import loss_of_block
+    from eigenline.algorithms.linear_learner.objective import loss_of_block
 
     total, weight = np.zeros(len(candidates)), 0.0
     with np.errstate(over="ignore", invalid="ignore"):

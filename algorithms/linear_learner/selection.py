@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from algorithms.linear_learner.settings import Settings
+from eigenline.algorithms.linear_learner.settings import Settings
 
 
 @dataclass(frozen=True, eq=False)

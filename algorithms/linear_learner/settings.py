@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 
-from algorithms.hyperparameters import (
+from eigenline.algorithms.hyperparameters import (
     AUTO,
     FLAG,
     NON_NEGATIVE,
@@ -25,8 +25,8 @@ from algorithms.hyperparameters import (
     one_of,
     parse,
 )
-from algorithms.hyperparameters import hyperparameter as declare
-from algorithms.linear_learner.model import PredictorType
+from eigenline.algorithms.hyperparameters import hyperparameter as declare
+from eigenline.algorithms.linear_learner.model import PredictorType
 
 OPEN_FRACTION = number(0, 1, low_open=True, high_open=True)
 CLOSED_FRACTION = number(0, 1)

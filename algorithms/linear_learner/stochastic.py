@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from algorithms.linear_learner.candidates import Candidates
-from algorithms.linear_learner.losses import Floats, Loss
-from algorithms.linear_learner.objective import loss_of_block
-from algorithms.linear_learner.optimizers import Optimizer, columns_of
-from algorithms.linear_learner.reports import State
-from algorithms.linear_learner.rows import Block
-from algorithms.linear_learner.settings import Settings
+from eigenline.algorithms.linear_learner.candidates import Candidates
+from eigenline.algorithms.linear_learner.losses import Floats, Loss
+from eigenline.algorithms.linear_learner.objective import loss_of_block
+from eigenline.algorithms.linear_learner.optimizers import Optimizer, columns_of
+from eigenline.algorithms.linear_learner.reports import State
+from eigenline.algorithms.linear_learner.rows import Block
+from eigenline.algorithms.linear_learner.settings import Settings
 
 
 @dataclass(eq=False)

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from algorithms.batch import Batch, Batches, is_sparse
-from algorithms.errors import DataError, excerpt
-from algorithms.linear_learner.moments import Moments
-from algorithms.linear_learner.settings import Settings
+from eigenline.algorithms.batch import Batch, Batches, is_sparse
+from eigenline.algorithms.errors import DataError, excerpt
+from eigenline.algorithms.linear_learner.moments import Moments
+from eigenline.algorithms.linear_learner.settings import Settings
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 
-from algorithms.batch import Channels
-from algorithms.blas_threads import blas_out_of_the_way
-from algorithms.linear_learner.finish import Finished, finish
-from algorithms.linear_learner.problem import data_notices, prepare
-from algorithms.linear_learner.reports import Notice, Prepared, Report, State, Trained
-from algorithms.linear_learner.scoring import memory_bytes, spelled_bytes
-from algorithms.linear_learner.settings import Settings
-from algorithms.linear_learner.training_aws import train_as_aws
-from algorithms.linear_learner.training_best import train_best
+from eigenline.algorithms.batch import Channels
+from eigenline.algorithms.blas_threads import blas_out_of_the_way
+from eigenline.algorithms.linear_learner.finish import Finished, finish
+from eigenline.algorithms.linear_learner.problem import data_notices, prepare
+from eigenline.algorithms.linear_learner.reports import Notice, Prepared, Report, State, Trained
+from eigenline.algorithms.linear_learner.scoring import memory_bytes, spelled_bytes
+from eigenline.algorithms.linear_learner.settings import Settings
+from eigenline.algorithms.linear_learner.training_aws import train_as_aws
+from eigenline.algorithms.linear_learner.training_best import train_best
 
 
 def train(

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from algorithms.linear_learner.early_stopping import EarlyStopping
-from algorithms.linear_learner.finish import Finished
-from algorithms.linear_learner.problem import Problem
-from algorithms.linear_learner.reports import EpochReport, ModelRecord, Notice, Report, State
-from algorithms.linear_learner.scoring import binary_sample, choices, mean_losses
-from algorithms.linear_learner.stochastic import Ensemble, make_ensemble
+from eigenline.algorithms.linear_learner.early_stopping import EarlyStopping
+from eigenline.algorithms.linear_learner.finish import Finished
+from eigenline.algorithms.linear_learner.problem import Problem
+from eigenline.algorithms.linear_learner.reports import EpochReport, ModelRecord, Notice, Report, State
+from eigenline.algorithms.linear_learner.scoring import binary_sample, choices, mean_losses
+from eigenline.algorithms.linear_learner.stochastic import Ensemble, make_ensemble
 
 
 class _Run:

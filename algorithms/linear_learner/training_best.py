@@ -10,17 +10,17 @@ from collections.abc import Generator, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from algorithms.linear_learner.early_stopping import EarlyStopping
-from algorithms.linear_learner.finish import Finished
-from algorithms.linear_learner.history import History, parallel_records, polished, with_outcome
-from algorithms.linear_learner.hold_out import Judges, choose_judges
-from algorithms.linear_learner.journal import Journal
-from algorithms.linear_learner.problem import Problem, evaluation_blocks
-from algorithms.linear_learner.refinement import WIDE, Refined, refine
-from algorithms.linear_learner.reports import EpochReport, Notice, PolishReport, Report, State
-from algorithms.linear_learner.scoring import binary_sample, choices, mean_losses
-from algorithms.linear_learner.settings import Settings
-from algorithms.linear_learner.stochastic import Ensemble, make_ensemble
+from eigenline.algorithms.linear_learner.early_stopping import EarlyStopping
+from eigenline.algorithms.linear_learner.finish import Finished
+from eigenline.algorithms.linear_learner.history import History, parallel_records, polished, with_outcome
+from eigenline.algorithms.linear_learner.hold_out import Judges, choose_judges
+from eigenline.algorithms.linear_learner.journal import Journal
+from eigenline.algorithms.linear_learner.problem import Problem, evaluation_blocks
+from eigenline.algorithms.linear_learner.refinement import WIDE, Refined, refine
+from eigenline.algorithms.linear_learner.reports import EpochReport, Notice, PolishReport, Report, State
+from eigenline.algorithms.linear_learner.scoring import binary_sample, choices, mean_losses
+from eigenline.algorithms.linear_learner.settings import Settings
+from eigenline.algorithms.linear_learner.stochastic import Ensemble, make_ensemble
 
 # Naming one of these asks for a particular first-order method, which is then left to do the whole job.
 FIRST_ORDER = (

@@ -8,8 +8,8 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from algorithms.batch import DenseArray, Features, is_sparse
-from algorithms.pca.sparse_rows import row_view
+from eigenline.algorithms.batch import DenseArray, Features, is_sparse
+from eigenline.algorithms.pca.sparse_rows import row_view
 
 Precision: TypeAlias = "type[np.float32] | type[np.float64]"
 Array64: TypeAlias = NDArray[np.float64]

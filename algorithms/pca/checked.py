@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from algorithms.batch import Batch, is_sparse
-from algorithms.errors import DataError
-from algorithms.pca import moments
-from algorithms.pca.moments import Moments
-from algorithms.pca.plan import Plan
+from eigenline.algorithms.batch import Batch, is_sparse
+from eigenline.algorithms.errors import DataError
+from eigenline.algorithms.pca import moments
+from eigenline.algorithms.pca.moments import Moments
+from eigenline.algorithms.pca.plan import Plan
 
 
 def counted(state: Moments, batch: Batch, plan: Plan) -> Moments:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from algorithms.pca.blocks import Array64
-from algorithms.pca.decomposition import Decomposition, with_signs_of
+from eigenline.algorithms.pca.blocks import Array64
+from eigenline.algorithms.pca.decomposition import Decomposition, with_signs_of
 
 
 def decompose(scatter: Array64, num_components: int) -> Decomposition:

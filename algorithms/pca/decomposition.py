@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from algorithms.pca.blocks import Array64
+from eigenline.algorithms.pca.blocks import Array64
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,16 +9,16 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from algorithms.batch import Batch, Features, is_sparse
-from algorithms.blas_threads import blas_threads
-from algorithms.errors import UserError
-from algorithms.pca import partial, routes
-from algorithms.pca.decomposition import completed
-from algorithms.pca.model import PCAModel
-from algorithms.pca.partial import PartialState
-from algorithms.pca.plan import Plan, Solution
-from algorithms.pca.settings import PCASettings, read_settings
-from algorithms.pca.training import make_plan, never
+from eigenline.algorithms.batch import Batch, Features, is_sparse
+from eigenline.algorithms.blas_threads import blas_threads
+from eigenline.algorithms.errors import UserError
+from eigenline.algorithms.pca import partial, routes
+from eigenline.algorithms.pca.decomposition import completed
+from eigenline.algorithms.pca.model import PCAModel
+from eigenline.algorithms.pca.partial import PartialState
+from eigenline.algorithms.pca.plan import Plan, Solution
+from eigenline.algorithms.pca.settings import PCASettings, read_settings
+from eigenline.algorithms.pca.training import make_plan, never
 
 
 class PCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
@@ -63,7 +63,7 @@ class PCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
     Examples
     --------
     >>> import numpy as np
-    >>> from algorithms import PCA
+    >>> from eigenline import PCA
     >>> X = np.array([[1.0, 2.0], [3.0, 6.1], [5.0, 9.9]])
     >>> PCA(num_components=1).fit(X).explained_variance_ratio_.round(4)
     array([0.9999])

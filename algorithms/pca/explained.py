@@ -9,10 +9,10 @@ from typing import Final
 
 import numpy as np
 
-from algorithms.batch import Features, is_sparse
-from algorithms.pca.blocks import Array64, blocks, column_sums, squared_norm
-from algorithms.pca.model import PCAModel
-from algorithms.pca.training import TrainedPCA
+from eigenline.algorithms.batch import Features, is_sparse
+from eigenline.algorithms.pca.blocks import Array64, blocks, column_sums, squared_norm
+from eigenline.algorithms.pca.model import PCAModel
+from eigenline.algorithms.pca.training import TrainedPCA
 
 SHARES: Final = (0.90, 0.95, 0.99)
 

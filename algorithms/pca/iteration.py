@@ -9,13 +9,13 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from algorithms.batch import Batch
-from algorithms.errors import DataError
-from algorithms.pca import krylov, products
-from algorithms.pca.blocks import Array64
-from algorithms.pca.moments import Moments
-from algorithms.pca.plan import STOPPED, Plan, Progress, State, Stopping
-from algorithms.pca.products import ScatterProduct
+from eigenline.algorithms.batch import Batch
+from eigenline.algorithms.errors import DataError
+from eigenline.algorithms.pca import krylov, products
+from eigenline.algorithms.pca.blocks import Array64
+from eigenline.algorithms.pca.moments import Moments
+from eigenline.algorithms.pca.plan import STOPPED, Plan, Progress, State, Stopping
+from eigenline.algorithms.pca.products import ScatterProduct
 
 NOT_READ_AGAIN = (
     "The channel gave no records when it was read again, so the components come from a single pass "

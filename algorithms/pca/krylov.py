@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from algorithms.pca.blocks import Array64, Precision
-from algorithms.pca.decomposition import Decomposition, with_fixed_signs
+from eigenline.algorithms.pca.blocks import Array64, Precision
+from eigenline.algorithms.pca.decomposition import Decomposition, with_fixed_signs
 
 # Blocks that the basis holds before it restarts from its best directions: memory against passes.
 BASIS_BLOCKS = 6

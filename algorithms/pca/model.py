@@ -8,8 +8,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from algorithms.batch import Features, is_sparse
-from algorithms.pca.fused import MOST_FEATURES, blas_is_in_sequence, in_sequence
+from eigenline.algorithms.batch import Features, is_sparse
+from eigenline.algorithms.pca.fused import MOST_FEATURES, blas_is_in_sequence, in_sequence
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,8 +6,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from algorithms.batch import Features
-from algorithms.pca.blocks import Array64, Precision, blocks, column_sums, dense, pilot_origin, squared_norm
+from eigenline.algorithms.batch import Features
+from eigenline.algorithms.pca.blocks import (
+    Array64,
+    Precision,
+    blocks,
+    column_sums,
+    dense,
+    pilot_origin,
+    squared_norm,
+)
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from algorithms.batch import Features
-from algorithms.pca import covariance, iteration, krylov, moments, products
-from algorithms.pca.moments import Moments
-from algorithms.pca.plan import Plan, Solution
-from algorithms.pca.products import ScatterProduct
+from eigenline.algorithms.batch import Features
+from eigenline.algorithms.pca import covariance, iteration, krylov, moments, products
+from eigenline.algorithms.pca.moments import Moments
+from eigenline.algorithms.pca.plan import Plan, Solution
+from eigenline.algorithms.pca.products import ScatterProduct
 
 
 @dataclass(frozen=True, eq=False)

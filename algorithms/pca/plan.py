@@ -8,10 +8,10 @@ from typing import Any, TypeAlias
 
 from numpy.typing import NDArray
 
-from algorithms.errors import DataError
-from algorithms.pca.blocks import Precision
-from algorithms.pca.decomposition import Decomposition
-from algorithms.pca.moments import Moments
+from eigenline.algorithms.errors import DataError
+from eigenline.algorithms.pca.blocks import Precision
+from eigenline.algorithms.pca.decomposition import Decomposition
+from eigenline.algorithms.pca.moments import Moments
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from algorithms.batch import Features
-from algorithms.pca.blocks import Array64, Precision, blocks, column_sums
-from algorithms.pca.sparse_products import scatter_times
+from eigenline.algorithms.batch import Features
+from eigenline.algorithms.pca.blocks import Array64, Precision, blocks, column_sums
+from eigenline.algorithms.pca.sparse_products import scatter_times
 
 
 @dataclass(frozen=True, eq=False)

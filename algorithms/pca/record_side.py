@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from algorithms.pca.blocks import Array64, dense
-from algorithms.pca.decomposition import Decomposition, with_fixed_signs
-from algorithms.pca.rows import CentredRows
+from eigenline.algorithms.pca.blocks import Array64, dense
+from eigenline.algorithms.pca.decomposition import Decomposition, with_fixed_signs
+from eigenline.algorithms.pca.rows import CentredRows
 
 
 def decompose(rows: CentredRows, num_components: int) -> Decomposition:

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from algorithms.pca.blocks import Array64
-from algorithms.pca.iteration import Search
-from algorithms.pca.krylov import BASIS_BLOCKS, KrylovBasis
-from algorithms.pca.moments import Moments
-from algorithms.pca.plan import State
+from eigenline.algorithms.pca.blocks import Array64
+from eigenline.algorithms.pca.iteration import Search
+from eigenline.algorithms.pca.krylov import BASIS_BLOCKS, KrylovBasis
+from eigenline.algorithms.pca.moments import Moments
+from eigenline.algorithms.pca.plan import State
 
 
 def state_of_moments(moments: Moments) -> dict[str, NDArray[Any]]:

@@ -11,16 +11,25 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from algorithms.batch import Batch, Batches, HeldBatches, is_sparse
-from algorithms.blas_threads import blas_out_of_the_way
-from algorithms.errors import DataError
-from algorithms.pca import covariance, iteration, krylov, moments, products, record_side, resuming, rows
-from algorithms.pca.blocks import Array64, useful_origin
-from algorithms.pca.checked import counted
-from algorithms.pca.decomposition import Decomposition
-from algorithms.pca.moments import Moments
-from algorithms.pca.plan import STOPPED, Plan, Progress, Solution, State, Steps, Stopping, check_components
-from algorithms.pca.products import ScatterProduct
+from eigenline.algorithms.batch import Batch, Batches, HeldBatches, is_sparse
+from eigenline.algorithms.blas_threads import blas_out_of_the_way
+from eigenline.algorithms.errors import DataError
+from eigenline.algorithms.pca import covariance, iteration, krylov, moments, products, record_side, resuming, rows
+from eigenline.algorithms.pca.blocks import Array64, useful_origin
+from eigenline.algorithms.pca.checked import counted
+from eigenline.algorithms.pca.decomposition import Decomposition
+from eigenline.algorithms.pca.moments import Moments
+from eigenline.algorithms.pca.plan import (
+    STOPPED,
+    Plan,
+    Progress,
+    Solution,
+    State,
+    Steps,
+    Stopping,
+    check_components,
+)
+from eigenline.algorithms.pca.products import ScatterProduct
 
 # Records of up to so many features are multiplied in float64: it costs little, and weak components gain digits.
 _NARROW: Final = 64

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from algorithms.batch import Features, is_sparse
-from algorithms.pca.blocks import Array64, Precision
-from algorithms.pca.sparse_products import adjoint_times, scatter_times, times
+from eigenline.algorithms.batch import Features, is_sparse
+from eigenline.algorithms.pca.blocks import Array64, Precision
+from eigenline.algorithms.pca.sparse_products import adjoint_times, scatter_times, times
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
-from algorithms.hyperparameters import (
+from eigenline.algorithms.hyperparameters import (
     FLAG,
     POSITIVE_INTEGER,
     declarations,

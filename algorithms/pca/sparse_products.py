@@ -9,9 +9,9 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from algorithms.batch import Features, is_sparse
-from algorithms.pca.blocks import column_sums
-from algorithms.pca.sparse_rows import row_view
+from eigenline.algorithms.batch import Features, is_sparse
+from eigenline.algorithms.pca.blocks import column_sums
+from eigenline.algorithms.pca.sparse_rows import row_view
 
 # Below this number of multiplications a thread costs more than it brings.
 _WORTH_A_THREAD = 2_000_000

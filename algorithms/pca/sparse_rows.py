@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from algorithms.batch import Features, is_sparse
+from eigenline.algorithms.batch import Features, is_sparse
 
 
 def row_view(features: Features, rows: slice, *, transposed: bool = False) -> Any:

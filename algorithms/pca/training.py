@@ -9,14 +9,14 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from algorithms.batch import Batches
-from algorithms.errors import DataError
-from algorithms.pca import routes
-from algorithms.pca.blocks import Array64, Precision
-from algorithms.pca.decomposition import completed
-from algorithms.pca.model import PCAModel
-from algorithms.pca.plan import Plan, Progress, State, Stopping
-from algorithms.pca.settings import PCASettings
+from eigenline.algorithms.batch import Batches
+from eigenline.algorithms.errors import DataError
+from eigenline.algorithms.pca import routes
+from eigenline.algorithms.pca.blocks import Array64, Precision
+from eigenline.algorithms.pca.decomposition import completed
+from eigenline.algorithms.pca.model import PCAModel
+from eigenline.algorithms.pca.plan import Plan, Progress, State, Stopping
+from eigenline.algorithms.pca.settings import PCASettings
 
 # `regular` is exact, so it solves directly as long as a matrix of this size is bearable: 0.5 GB in float64.
 _REGULAR_DIRECT: Final = 8192

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
-from algorithms.batch import Batch, HeldBatches, concatenate, rebatch
+from eigenline.algorithms.batch import Batch, HeldBatches, concatenate, rebatch
 
 sizes = st.lists(st.integers(0, 7), max_size=8)
 

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
-from algorithms.blas_threads import blas_out_of_the_way, blas_threads, in_order
-from algorithms.linear_learner.candidates import make_candidates
-from algorithms.linear_learner.losses import make_loss
-from algorithms.linear_learner.objective import Objective
-from algorithms.linear_learner.rows import TrainingRows
-from algorithms.linear_learner.scaler import Scaler
-from algorithms.linear_learner.settings import read_settings
+from eigenline.algorithms.blas_threads import blas_out_of_the_way, blas_threads, in_order
+from eigenline.algorithms.linear_learner.candidates import make_candidates
+from eigenline.algorithms.linear_learner.losses import make_loss
+from eigenline.algorithms.linear_learner.objective import Objective
+from eigenline.algorithms.linear_learner.rows import TrainingRows
+from eigenline.algorithms.linear_learner.scaler import Scaler
+from eigenline.algorithms.linear_learner.settings import read_settings
 from tests.algorithms.linear_learner import training_runs as runs
 
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from algorithms.errors import HyperparameterError
-from algorithms.hyperparameters import (
+from eigenline.algorithms.errors import HyperparameterError
+from eigenline.algorithms.hyperparameters import (
     AUTO,
     FLAG,
     POSITIVE,

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from algorithms.batch import Batch
-from container.channels import PipeChannel
-from container.configuration import ChannelDescription
+from eigenline.algorithms.batch import Batch
+from eigenline.container.channels import PipeChannel
+from eigenline.container.configuration import ChannelDescription
 
 ROWS = np.arange(12, dtype=np.float32).reshape(4, 3)
 LABELS = np.array([0, 1, 0, 1], np.float32)

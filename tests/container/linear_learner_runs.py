@@ -5,10 +5,10 @@ import itertools
 
 import numpy as np
 
-from algorithms.batch import Batch, HeldBatches
-from container import linear_learner_job as job
-from container.job import JobContext
-from container.metric_lines import JobLog
+from eigenline.algorithms.batch import Batch, HeldBatches
+from eigenline.container import linear_learner_job as job
+from eigenline.container.job import JobContext
+from eigenline.container.metric_lines import JobLog
 
 TASKS = {
     "regressor": {"predictor_type": "regressor"},

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from container.channel_files import fingerprint
+from eigenline.container.channel_files import fingerprint
 
 
 def of(path: Path, whole: bool) -> str:

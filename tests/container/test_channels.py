@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from algorithms.errors import DataError
-from container.channels import Channel, hold_in_memory, open_channels
-from container.configuration import ChannelDescription
-from formats import write_recordio
+from eigenline import write_recordio
+from eigenline.algorithms.errors import DataError
+from eigenline.container.channels import Channel, hold_in_memory, open_channels
+from eigenline.container.configuration import ChannelDescription
 from tests.container.channel_data import CSV_TEXT, LABELS, ROWS, labels_of, never, rows_of
 
 

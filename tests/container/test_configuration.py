@@ -5,16 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from algorithms.errors import HyperparameterError, UserError
-from container.algorithm_choice import choose_algorithm
-from container.configuration import (
+from eigenline.algorithms.errors import HyperparameterError, UserError
+from eigenline.container.algorithm_choice import choose_algorithm
+from eigenline.container.configuration import (
     DEFAULT_CONTENT_TYPE,
     ChannelDescription,
     Hosts,
     read_configuration,
     read_hosts,
 )
-from container.folders import Folders, writable_folder
+from eigenline.container.folders import Folders, writable_folder
 
 
 @pytest.fixture

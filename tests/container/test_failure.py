@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from algorithms.errors import DataError, HyperparameterError
-from container.failure import clear_failure, failure_text, note_on_models, traceback_text, write_failure
-from container.stopping import StoppedBeforeModel
+from eigenline.algorithms.errors import DataError, HyperparameterError
+from eigenline.container.failure import clear_failure, failure_text, note_on_models, traceback_text, write_failure
+from eigenline.container.stopping import StoppedBeforeModel
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from container.hosts import FirstHostFailed, Followers, wait_for_first
+from eigenline.container.hosts import FirstHostFailed, Followers, wait_for_first
 
 
 def never() -> bool:

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from sklearn import metrics as oracle
 
-from algorithms.batch import Batch, HeldBatches
-from container import linear_learner_job as job
-from container.job import JobContext
-from container.metric_lines import JobLog
+from eigenline.algorithms.batch import Batch, HeldBatches
+from eigenline.container import linear_learner_job as job
+from eigenline.container.job import JobContext
+from eigenline.container.metric_lines import JobLog
 from tests.container.linear_learner_runs import TASKS, KeptStates, data, run
 
 # Source: DescribeTrainingJob of a linear-learner job, 2020. {} is train, validation or test.
@@ -176,7 +176,7 @@ def test_the_readable_files():
 
 
 def test_a_validation_channel_of_another_width_is_refused():
-    from algorithms.errors import DataError
+    from eigenline.algorithms.errors import DataError
 
     batches = {
         "train": HeldBatches([data("regressor")]),

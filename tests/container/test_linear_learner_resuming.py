@@ -10,14 +10,14 @@ import time
 import numpy as np
 import pytest
 
-from algorithms.batch import HeldBatches
-from container import linear_learner_job as job
-from container.channels import PipeChannel
-from container.configuration import ChannelDescription
-from container.job import JobContext
-from container.metric_lines import JobLog
-from container.stopping import StoppedBeforeModel
-from formats import write_recordio
+from eigenline import write_recordio
+from eigenline.algorithms.batch import HeldBatches
+from eigenline.container import linear_learner_job as job
+from eigenline.container.channels import PipeChannel
+from eigenline.container.configuration import ChannelDescription
+from eigenline.container.job import JobContext
+from eigenline.container.metric_lines import JobLog
+from eigenline.container.stopping import StoppedBeforeModel
 from tests.container.linear_learner_runs import TASKS, KeptStates, data, run
 
 EVERY_PASS = 30.0  # seconds on the job's clock at each look: every pass of the finish is due for a checkpoint

@@ -11,15 +11,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from algorithms.hyperparameters import declarations
-from container.algorithm_choice import LINEAR_LEARNER, PCA
-from container.metric_definitions import LIMIT, metric_definitions
-from container.training_specification import main, settings_type, training_specification
 from docs.generate import generated
-from formats import write_recordio
+from eigenline import write_recordio
+from eigenline.algorithms.hyperparameters import declarations
+from eigenline.container.algorithm_choice import LINEAR_LEARNER, PCA
+from eigenline.container.metric_definitions import LIMIT, metric_definitions
+from eigenline.container.training_specification import main, settings_type, training_specification
 
 ROOT = Path(__file__).parents[2]
-TRAIN = Path(sys.executable).with_name("train")
+TRAIN = [sys.executable, "-m", "eigenline", "train"]
 JOBS = {
     "binary_classifier": {"predictor_type": "binary_classifier"},
     "regressor": {"predictor_type": "regressor"},
@@ -52,7 +52,7 @@ def log_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
             hyperparameters = {"feature_dim": "4", "mini_batch_size": "20"} | JOBS[name]
             (root / "input/config/hyperparameters.json").write_text(json.dumps(hyperparameters))
             environment = os.environ | {"SAGEMAKER_BASE_DIR": str(root)}
-            done = subprocess.run([TRAIN], env=environment, capture_output=True, text=True, check=False)
+            done = subprocess.run(TRAIN, env=environment, capture_output=True, text=True, check=False)
             assert done.returncode == 0, done.stdout
             logs[key] = done.stdout
         return logs[key]

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from container.checkpoints import FILE, FolderCheckpoints, NoCheckpoints
-from container.metric_lines import JobLog
-from container.model_folder import remove_partial, write_together
+from eigenline.container.checkpoints import FILE, FolderCheckpoints, NoCheckpoints
+from eigenline.container.metric_lines import JobLog
+from eigenline.container.model_folder import remove_partial, write_together
 
 CONTENT = {"report.json": b"{}", "model_algo-1": b"\x01\x02"}
 

@@ -13,13 +13,13 @@ import pytest
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from algorithms.batch import Batch, HeldBatches
-from algorithms.errors import DataError, HyperparameterError
-from container import pca_job
-from container.checkpoints import NoCheckpoints
-from container.job import JobContext, Outcome
-from container.metric_lines import JobLog
-from container.stopping import StoppedBeforeModel
+from eigenline.algorithms.batch import Batch, HeldBatches
+from eigenline.algorithms.errors import DataError, HyperparameterError
+from eigenline.container import pca_job
+from eigenline.container.checkpoints import NoCheckpoints
+from eigenline.container.job import JobContext, Outcome
+from eigenline.container.metric_lines import JobLog
+from eigenline.container.stopping import StoppedBeforeModel
 
 GIVEN = {"feature_dim": "6", "mini_batch_size": "50", "num_components": "2"}
 
@@ -118,7 +118,7 @@ def test_the_last_line_gives_setup_and_total_time(features: NDArray[np.float32])
 def test_every_pass_is_summed_up_as_the_data_reader_of_the_service_does(
     monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator
 ) -> None:
-    monkeypatch.setattr("algorithms.pca.training._HELD_BYTES", 0)
+    monkeypatch.setattr("eigenline.algorithms.pca.training._HELD_BYTES", 0)
     wide = rng.standard_normal((120, 1100)).astype(np.float32)
     outcome, log = run(wide, algorithm_mode="randomized", num_components="1")
     pattern = r"^\[2021-12-27 12:4\d:\d\d\.\d{3}\] \[tensorio\] \[info\] epoch_stats=(.*)$"

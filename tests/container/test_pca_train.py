@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from formats import write_recordio
-from formats.artifact import read_artifact
+from eigenline import write_recordio
+from eigenline.formats.artifact import read_artifact
 
 GIVEN = {"feature_dim": "6", "mini_batch_size": "50", "num_components": "2"}
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from algorithms.errors import DataError
-from container.channels import PipeChannel
-from container.configuration import ChannelDescription
-from container.pipes import StoppedWhileWaiting, open_pipe
-from formats import write_recordio
+from eigenline import write_recordio
+from eigenline.algorithms.errors import DataError
+from eigenline.container.channels import PipeChannel
+from eigenline.container.configuration import ChannelDescription
+from eigenline.container.pipes import StoppedWhileWaiting, open_pipe
 from tests.container.channel_data import CSV_TEXT, LABELS, ROWS, feed, never, pipe_channel, rows_of
 
 

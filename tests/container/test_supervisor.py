@@ -11,8 +11,8 @@ import pytest
 PROGRAM = """
 import os, signal, sys, time
 from pathlib import Path
-from container.folders import Folders
-from container.supervisor import supervise
+from eigenline.container.folders import Folders
+from eigenline.container.supervisor import supervise
 
 def job(stopping):
     {body}

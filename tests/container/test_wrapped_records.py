@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from algorithms.errors import DataError
-from container.channels import PipeChannel
-from container.configuration import ChannelDescription
-from container.wrapped_records import Unwrapped, unwrap
-from formats import write_recordio
+from eigenline import write_recordio
+from eigenline.algorithms.errors import DataError
+from eigenline.container.channels import PipeChannel
+from eigenline.container.configuration import ChannelDescription
+from eigenline.container.wrapped_records import Unwrapped, unwrap
 from tests.container.channel_data import CSV_TEXT, LABELS, ROWS, feed, labels_of, never, pipe_channel, rows_of
 
 

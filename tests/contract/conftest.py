@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from formats import write_recordio
+from eigenline import write_recordio
 from tests.contract.clauses import WAYS
 from tests.contract.endpoints import Endpoint, container_endpoint, process_endpoint, sdk_endpoint
 from tests.contract.runs import IMAGE, ContainerRun, ProcessRun, Run

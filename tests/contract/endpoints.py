@@ -19,7 +19,7 @@ from tests.contract.runs import ContainerRun, docker, wait_until
 from tests.contract.sdks import Driver
 from tests.contract.trees import Tree
 
-SERVE = Path(sys.executable).with_name("serve")
+SERVE = [sys.executable, "-m", "eigenline", "serve"]
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ def process_endpoint(tree: Tree, log: Path) -> Iterator[Endpoint]:
         port = probe.getsockname()[1]
     environment = {"SAGEMAKER_BASE_DIR": str(tree.root), "SAGEMAKER_BIND_TO_PORT": str(port)}
     with log.open("wb") as file:
-        process = subprocess.Popen([SERVE], env=os.environ | environment, stdout=file, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(SERVE, env=os.environ | environment, stdout=file, stderr=subprocess.STDOUT)
     try:
         yield _over_http(tree, f"http://127.0.0.1:{port}")
     finally:

@@ -13,8 +13,8 @@ from typing import Protocol
 
 from tests.contract.trees import Tree
 
-TRAIN = Path(sys.executable).with_name("train")
-IMAGE = os.environ.get("EIGENLEARN_IMAGE", "eigenlearn")
+TRAIN = [sys.executable, "-m", "eigenline", "train"]
+IMAGE = os.environ.get("EIGENLINE_IMAGE", "eigenline")
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class ProcessRun:
         without_power = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
         with log.open("wb") as file:
             self.process = subprocess.Popen(
-                [*(without_power if plain_user and os.geteuid() == 0 else []), TRAIN],
+                [*(without_power if plain_user and os.geteuid() == 0 else []), *TRAIN],
                 stdout=file,
                 stderr=subprocess.STDOUT,
                 env=os.environ | {"SAGEMAKER_BASE_DIR": str(tree.root)} | dict(environment),
@@ -76,7 +76,7 @@ class ContainerRun:
         options: Sequence[str] = (),
         command: Sequence[str] = ("train",),
     ) -> None:
-        self.name = f"eigenlearn-test-{uuid.uuid4().hex[:12]}"
+        self.name = f"eigenline-test-{uuid.uuid4().hex[:12]}"
         variables = [f"--env={name}={value}" for name, value in environment.items()]
         self._started = time.monotonic()
         docker(

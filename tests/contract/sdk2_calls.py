@@ -18,8 +18,8 @@ import sagemaker.amazon.common as smac
 from sagemaker.estimator import Estimator
 from sagemaker.local import LocalSession
 
-IMAGE = os.environ["EIGENLEARN_IMAGE"]
-FOLDER = Path(tempfile.mkdtemp(prefix="eigenlearn-sdk2-"))
+IMAGE = os.environ["EIGENLINE_IMAGE"]
+FOLDER = Path(tempfile.mkdtemp(prefix="eigenline-sdk2-"))
 rng = np.random.default_rng(1)
 FEATURES = rng.normal(size=(300, 6)).astype("float32")
 LABELS = (FEATURES @ [1, -1, 0.5, 0, 0, 0] > 0).astype("float32")

@@ -10,7 +10,7 @@ from sagemaker.inputs import TrainingInput
 from sagemaker.local import LocalSession
 from sagemaker.model import Model
 
-IMAGE = os.environ["EIGENLEARN_IMAGE"]
+IMAGE = os.environ["EIGENLINE_IMAGE"]
 ROLE = "arn:aws:iam::111111111111:role/any"
 _serving: list[tuple[LocalSession, str]] = []
 

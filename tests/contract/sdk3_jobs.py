@@ -10,7 +10,7 @@ from sagemaker.train import ModelTrainer
 from sagemaker.train.configs import Compute, InputData
 from sagemaker.train.model_trainer import Mode
 
-IMAGE = os.environ["EIGENLEARN_IMAGE"]
+IMAGE = os.environ["EIGENLINE_IMAGE"]
 ROLE = "arn:aws:iam::111111111111:role/any"
 _serving: list[LocalSession] = []
 

@@ -29,7 +29,7 @@ def sdk_environment() -> dict[str, str]:
         "AWS_EC2_METADATA_DISABLED": "true",
         "SAGEMAKER_SUPPRESS_V2_WARNING": "1",
         "PYTHONWARNINGS": "ignore",
-        "EIGENLEARN_IMAGE": IMAGE,
+        "EIGENLINE_IMAGE": IMAGE,
     }
 
 

@@ -4,7 +4,7 @@ import signal
 
 import numpy as np
 
-from formats import write_recordio
+from eigenline import write_recordio
 from tests.contract.clauses import FILES_ONLY, NO_SHARDS, WRITES_CONFIG, clause
 from tests.contract.conftest import Start
 from tests.contract.runs import assert_failed, wait_until

@@ -19,7 +19,7 @@ STOPS_ALL = "local mode stops all hosts when the first one ends"
 
 @pytest.fixture
 def network(image: str) -> Iterator[str]:
-    name = f"eigenlearn-test-{uuid.uuid4().hex[:8]}"
+    name = f"eigenline-test-{uuid.uuid4().hex[:8]}"
     docker("network", "create", "--internal", name)
     yield name
     docker("network", "rm", name)

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from formats import write_recordio
+from eigenline import write_recordio
 from tests.contract.clauses import ONLY_THE_IMAGE, clause
 from tests.contract.runs import ContainerRun, docker, run_in, wait_until
 from tests.contract.trees import Tree, labelled_rows
@@ -51,7 +51,7 @@ def test_it_has_the_labels_that_sagemaker_and_registries_read(
 
 @clause("Image", "size within the budget", **ONLY_THE_IMAGE)
 def test_it_is_small(image: str) -> None:
-    megabytes = int(run_in(image, "du", "-sm", "/opt/eigenlearn").split()[0])
+    megabytes = int(run_in(image, "du", "-sm", "/opt/eigenline").split()[0])
     assert megabytes < BUDGET_MB
 
 
@@ -64,7 +64,7 @@ def test_nothing_that_only_builds_is_in_it(image: str) -> None:
     )
     assert run_in(image, "python", "-c", program).splitlines() == ["[]", "[]"]
     assert run_in(image, "sh", "-c", "ls -d /root/.cache/pip 2>/dev/null || true") == ""
-    assert run_in(image, "sh", "-c", "find /opt/eigenlearn -name tests | head -3") == ""
+    assert run_in(image, "sh", "-c", "find /opt/eigenline -name tests | head -3") == ""
 
 
 @clause("Image", "what both commands import is compiled, so that they start fast", **ONLY_THE_IMAGE)
@@ -81,9 +81,9 @@ def test_what_is_imported_is_compiled(image: str) -> None:
 
 @clause("Image", "a bill of materials", **ONLY_THE_IMAGE)
 def test_it_lists_what_is_in_it(image: str) -> None:
-    document = json.loads(run_in(image, "cat", "/opt/eigenlearn/share/eigenlearn/sbom.cdx.json"))
+    document = json.loads(run_in(image, "cat", "/opt/eigenline/share/eigenline/sbom.cdx.json"))
     listed = {entry["name"].lower(): entry["version"] for entry in document["components"]}
-    assert {"numpy", "scipy", "protobuf", "flask", "gunicorn", "eigenlearn", "cpython"} <= set(listed)
+    assert {"numpy", "scipy", "protobuf", "flask", "gunicorn", "eigenline", "cpython"} <= set(listed)
     installed = run_in(image, "python", "-c", "import numpy; print(numpy.__version__)")
     assert listed["numpy"] == installed
     assert len(document["components"]) == len(listed)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from formats import write_recordio
+from eigenline import write_recordio
 from tests.contract.clauses import FRESH_FOLDERS, NEEDS_A_CONTAINER, NO_OPTIONS, clause
 from tests.contract.conftest import Start
 from tests.contract.runs import ContainerRun, assert_failed

@@ -4,8 +4,8 @@ import re
 
 import numpy as np
 
-from container.metric_definitions import metric_definitions
-from formats import write_recordio
+from eigenline import write_recordio
+from eigenline.container.metric_definitions import metric_definitions
 from tests.contract.clauses import FRESH_FOLDERS, clause
 from tests.contract.conftest import Start
 from tests.contract.trees import Tree, labelled_rows

@@ -42,7 +42,7 @@ def test_it_trains_the_same_models_on_older_processors(
     if emulated and not EMULATOR:
         pytest.skip("the package qemu-user-static is not installed")
     options = ["--env=OPENBLAS_VERBOSE=2"] + ([f"--volume={EMULATOR}:/emulator:ro"] if emulated else [])
-    train = ["/emulator", "-cpu", "Haswell-noTSX", "/opt/eigenlearn/bin/python", "/opt/eigenlearn/bin/train"]
+    train = ["/emulator", "-cpu", "Haswell-noTSX", "/opt/eigenline/bin/python", "/opt/eigenline/bin/train"]
     for tree in (pca_tree, linear_tree):
         tree.write()
         older = Tree(tmp_path / f"older-{tree.root.name}", tree.hyperparameters, tree.channels)

@@ -71,13 +71,13 @@ def test_everything_is_done_in_order_when_the_repository_is_new(push: Callable[.
         f"docker login --username AWS --password-stdin {REGISTRY}",
     ]
     assert [made, login, tagged, pushed] == [
-        "aws ecr create-repository --region eu-central-1 --repository-name eigenlearn "
+        "aws ecr create-repository --region eu-central-1 --repository-name eigenline "
         "--image-scanning-configuration scanOnPush=true",
         "login read: secret-password",
-        f"docker tag eigenlearn {REGISTRY}/eigenlearn:v1",
-        f"docker push {REGISTRY}/eigenlearn:v1",
+        f"docker tag eigenline {REGISTRY}/eigenline:v1",
+        f"docker push {REGISTRY}/eigenline:v1",
     ]
-    assert f"image_uri: {REGISTRY}/eigenlearn:v1" in done.output
+    assert f"image_uri: {REGISTRY}/eigenline:v1" in done.output
     assert "secret-password" not in done.output
 
 
@@ -99,7 +99,7 @@ def test_a_dry_run_shows_everything_and_changes_nothing(push: Callable[..., Push
 
 def test_the_region_comes_from_the_cli_and_china_has_its_own_domain(push: Callable[..., Push]) -> None:
     done = push(region="echo cn-north-1")
-    assert "docker push 123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn/eigenlearn:latest" in done.calls
+    assert "docker push 123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn/eigenline:latest" in done.calls
 
 
 @pytest.mark.parametrize(
@@ -107,11 +107,11 @@ def test_the_region_comes_from_the_cli_and_china_has_its_own_domain(push: Callab
     [
         ({}, [], "no region is set"),
         ({"identity": "exit 255"}, ["--region", "eu-west-1"], "AWS does not accept your credentials"),
-        ({"inspect": "exit 1"}, ["--region", "eu-west-1"], "there is no local image 'eigenlearn'"),
+        ({"inspect": "exit 1"}, ["--region", "eu-west-1"], "there is no local image 'eigenline'"),
         (
             {"describe": "echo AccessDeniedException >&2; exit 254"},
             ["--region", "eu-west-1"],
-            "ECR cannot be asked for the repository eigenlearn: AccessDeniedException",
+            "ECR cannot be asked for the repository eigenline: AccessDeniedException",
         ),
         ({}, ["--regoin", "x"], "unknown option --regoin"),
         ({}, ["--region"], "--region needs a value"),

@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from formats import write_recordio
-from formats.record_pb2 import Record
+from eigenline import write_recordio
+from eigenline.formats.record_pb2 import Record
 from tests.contract.clauses import clause
 from tests.contract.endpoints import Endpoint
 from tests.contract.trees import labelled_rows

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from formats import write_recordio
+from eigenline import write_recordio
 from tests.contract.clauses import (
     ENDS_WITH_ITS_FIRST,
     FILES_ONLY,

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from algorithms.linear_learner.model import LinearLearnerModel
-from algorithms.pca.model import PCAModel
-from formats import write_recordio
+from eigenline import write_recordio
+from eigenline.algorithms.linear_learner.model import LinearLearnerModel
+from eigenline.algorithms.pca.model import PCAModel
 from tests.contract.clauses import FILES_ONLY, WRITES_CONFIG, clause
 from tests.contract.conftest import Start
 from tests.contract.trees import Tree, csv, feed_pipes, framed, labelled_rows
@@ -53,7 +53,7 @@ def test_the_log_says_what_runs_what_was_given_what_it_means_and_what_was_found(
     pca_tree.channels["train"]["ContentType"] = "application/x-recordio-protobuf"
     log = start(pca_tree.write(), {"TRAINING_JOB_NAME": "digits-2026"}).wait().log
     assert log.startswith("Docker entrypoint called with argument(s): train\n")
-    assert "eigenlearn 0." in log
+    assert "eigenline 0." in log
     assert re.search(r"Training job \S+", log)
     assert '"num_components": "2"' in log  # as given
     assert '"algorithm_mode": "regular"' in log  # as resolved

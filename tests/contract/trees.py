@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from algorithms.linear_learner.model import LinearLearnerModel
-from algorithms.pca.model import PCAModel
-from formats.artifact import read_artifact
+from eigenline.algorithms.linear_learner.model import LinearLearnerModel
+from eigenline.algorithms.pca.model import PCAModel
+from eigenline.formats.artifact import read_artifact
 
 PCA_HYPERPARAMETERS = {"feature_dim": "6", "num_components": "2", "mini_batch_size": "50", "seed": "1"}
 LINEAR_HYPERPARAMETERS = {

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from formats.answers import write_answer
-from formats.content_types import CSV, JSON, JSON_LINES, RECORDIO
-from formats.record_pb2 import Record
+from eigenline.formats.answers import write_answer
+from eigenline.formats.content_types import CSV, JSON, JSON_LINES, RECORDIO
+from eigenline.formats.record_pb2 import Record
 
 
 def f32(values):

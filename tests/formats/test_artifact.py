@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from algorithms.errors import DataError
-from algorithms.linear_learner.model import LinearLearnerModel
-from algorithms.pca.model import PCAModel
-from formats.artifact import read_artifact, write_artifact
-from formats.ndarray_dict import read_arrays, write_arrays
-from formats.stored_zip import Member, read_zip, write_zip
+from eigenline.algorithms.errors import DataError
+from eigenline.algorithms.linear_learner.model import LinearLearnerModel
+from eigenline.algorithms.pca.model import PCAModel
+from eigenline.formats.artifact import read_artifact, write_artifact
+from eigenline.formats.ndarray_dict import read_arrays, write_arrays
+from eigenline.formats.stored_zip import Member, read_zip, write_zip
 
 ANNOTATED = bytes.fromhex(
     "1201000000000000 0000000000000000 0300000000000000"
@@ -195,7 +195,7 @@ def test_a_zip_that_unpacks_to_far_more_than_it_is(monkeypatch):
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("mx-mod-0000.params", bytes(20 << 20))
-    monkeypatch.setattr("formats.stored_zip._MOST_BYTES", 1 << 20)
+    monkeypatch.setattr("eigenline.formats.stored_zip._MOST_BYTES", 1 << 20)
     with pytest.raises(DataError, match="claims 20971520 bytes; refused"):
         read_artifact(buffer.getvalue())
     with pytest.raises(DataError, match="65 members"):

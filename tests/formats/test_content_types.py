@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from algorithms.errors import UserError
-from formats.content_types import (
+from eigenline.algorithms.errors import UserError
+from eigenline.formats.content_types import (
     CSV,
     JSON,
     JSON_LINES,

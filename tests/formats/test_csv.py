@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from algorithms.errors import DataError
-from formats.reading import read_batches
+from eigenline.algorithms.errors import DataError
+from eigenline.formats.reading import read_batches
 
 
 def read(text, content_type="text/csv;label_size=0", **options):

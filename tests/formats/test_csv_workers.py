@@ -18,9 +18,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from algorithms.errors import DataError
-from formats import csv_text
-from formats.reading import read_batches
+from eigenline.algorithms.errors import DataError
+from eigenline.formats import csv_text
+from eigenline.formats.reading import read_batches
 
 BLOCK_BYTES = 4 << 20  # windows of 1 MB of text
 
@@ -163,7 +163,7 @@ def test_closing_early_leaves_no_process(text):
 
 READER = """
 import multiprocessing, signal, sys
-from formats.reading import read_batches
+from eigenline.formats.reading import read_batches
 asked = []
 signal.signal(signal.SIGTERM, lambda *_: asked.append(1))
 with open(sys.argv[1], "rb", buffering=0) as fifo:

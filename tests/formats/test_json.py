@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from algorithms.batch import is_sparse
-from algorithms.errors import DataError
-from formats.json_text import parse_json, parse_json_lines
-from formats.reading import read_batches
-from formats.requests import read_features
+from eigenline.algorithms.batch import is_sparse
+from eigenline.algorithms.errors import DataError
+from eigenline.formats.json_text import parse_json, parse_json_lines
+from eigenline.formats.reading import read_batches
+from eigenline.formats.requests import read_features
 
 ROW = [1.5, 16.0, 14.0, 23.0]
 DENSE_FORMS = [

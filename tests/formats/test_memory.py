@@ -8,12 +8,12 @@ import threading
 import numpy as np
 import pytest
 
-from formats import write_recordio
+from eigenline import write_recordio
 
 READER = """
 import multiprocessing, os, re, sys
 from pathlib import Path
-from formats.reading import read_batches
+from eigenline.formats.reading import read_batches
 
 def peak(pid):
     return int(re.search(r"VmHWM:\\s+([0-9]+)", Path(f"/proc/{pid}/status").read_text())[1]) // 1024
@@ -67,7 +67,7 @@ def test_a_fifo_of_hundreds_of_megabytes_fits_in_a_small_process(rng, tmp_path, 
 def test_one_record_longer_than_the_block(rng):
     import io
 
-    from formats.reading import read_batches
+    from eigenline.formats.reading import read_batches
 
     features = rng.random((3, 5000))
     data = write_recordio(features)

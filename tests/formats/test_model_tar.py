@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from algorithms.errors import DataError
-from formats.model_tar import read_model_tar, write_model_tar
+from eigenline.algorithms.errors import DataError
+from eigenline.formats.model_tar import read_model_tar, write_model_tar
 
 FILES = {"model_algo-1": b"model" * 100, "report.json": b"{}", "folder/models.csv": b""}
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from algorithms.linear_learner.model import LinearLearnerModel
-from algorithms.pca.model import PCAModel
-from formats.artifact import write_artifact
+from eigenline.algorithms.linear_learner.model import LinearLearnerModel
+from eigenline.algorithms.pca.model import PCAModel
+from eigenline.formats.artifact import write_artifact
 
 LINEAR = """
 import sys, zipfile

@@ -4,12 +4,12 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from formats import write_recordio
-from formats.answers import write_answer
-from formats.content_types import RECORDIO
-from formats.framing import find_frames, framed
-from formats.pass_through import pass_through
-from formats.record_pb2 import Record
+from eigenline import write_recordio
+from eigenline.formats.answers import write_answer
+from eigenline.formats.content_types import RECORDIO
+from eigenline.formats.framing import find_frames, framed
+from eigenline.formats.pass_through import pass_through
+from eigenline.formats.record_pb2 import Record
 
 
 def stream_of(records: list[Record]) -> bytes:

@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import random_array
 
-from algorithms.errors import DataError
-from formats import read_recordio, read_recordio_answer, write_recordio
-from formats.answers import write_answer
-from formats.content_types import RECORDIO
-from formats.record_pb2 import Record
+from eigenline import read_recordio, read_recordio_answer, write_recordio
+from eigenline.algorithms.errors import DataError
+from eigenline.formats.answers import write_answer
+from eigenline.formats.content_types import RECORDIO
+from eigenline.formats.record_pb2 import Record
 
 
 def frame(payload):

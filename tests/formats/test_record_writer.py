@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.sparse import coo_array, csc_matrix, csr_array, csr_matrix
 
-from algorithms.batch import is_sparse
-from formats import write_recordio, write_recordio_to
-from formats.reading import read_batches
+from eigenline import write_recordio, write_recordio_to
+from eigenline.algorithms.batch import is_sparse
+from eigenline.formats.reading import read_batches
 
 KINDS = {"float32": np.float32, "float64": np.float64, "int32": np.int64}
 

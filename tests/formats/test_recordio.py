@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from algorithms.batch import is_sparse
-from algorithms.errors import DataError
-from formats.reading import read_batches
+from eigenline.algorithms.batch import is_sparse
+from eigenline.algorithms.errors import DataError
+from eigenline.formats.reading import read_batches
 
 RECORDIO = "application/x-recordio-protobuf"
 DTYPES = {"float32": np.float32, "float64": np.float64, "int32": np.int32}
@@ -96,7 +96,7 @@ def test_documented_bytes(hexadecimal, features, label):
 @given(cut=st.lists(st.integers(1, 2000), min_size=1, max_size=30), sparse=st.booleans())
 @settings(max_examples=40)
 def test_a_fifo_may_deliver_bytes_in_any_pieces(cut, sparse):
-    from formats import write_recordio
+    from eigenline import write_recordio
 
     rng = np.random.default_rng(len(cut))
     features = (rng.random((200, 5)) * (rng.random((200, 5)) < 0.5)).astype(np.float32)

@@ -7,9 +7,9 @@ import itertools
 import numpy as np
 import pytest
 
-from algorithms.errors import DataError
-from formats.reading import read_batches
-from formats.record_pb2 import Record
+from eigenline.algorithms.errors import DataError
+from eigenline.formats.reading import read_batches
+from eigenline.formats.record_pb2 import Record
 
 RECORDIO = "application/x-recordio-protobuf"
 
@@ -107,7 +107,7 @@ def test_parts_without_end_do_not_fill_the_memory(monkeypatch, in_frame):
             self.place += len(piece)
             return len(piece)
 
-    monkeypatch.setattr("formats.recordio._MOST_RECORD_BYTES", 1 << 20)
+    monkeypatch.setattr("eigenline.formats.recordio._MOST_RECORD_BYTES", 1 << 20)
     endless = Endless()
     assert "record 1: it is longer than 1048576 bytes" in failure(endless, block_bytes=1 << 16)
     assert endless.place < 1 << 22

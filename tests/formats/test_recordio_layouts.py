@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from algorithms.batch import is_sparse
-from formats.content_types import RECORDIO
-from formats.reading import read_batches
-from formats.record_pb2 import Record
+from eigenline.algorithms.batch import is_sparse
+from eigenline.formats.content_types import RECORDIO
+from eigenline.formats.reading import read_batches
+from eigenline.formats.record_pb2 import Record
 
 
 def unpacked(field: int, wire_type: int, contents: list[bytes]) -> bytes:

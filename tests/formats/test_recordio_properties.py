@@ -4,14 +4,14 @@ import numpy as np
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from algorithms.batch import is_sparse
-from algorithms.errors import DataError
-from formats.framing import find_frames
-from formats.record import parse_record, stack_rows
-from formats.record_columns import read_columns
-from formats.recordio import RecordIOReader
-from formats.varints import decode_varints, encode_varints, varint_sizes
-from formats.windows import open_window
+from eigenline.algorithms.batch import is_sparse
+from eigenline.algorithms.errors import DataError
+from eigenline.formats.framing import find_frames
+from eigenline.formats.record import parse_record, stack_rows
+from eigenline.formats.record_columns import read_columns
+from eigenline.formats.recordio import RecordIOReader
+from eigenline.formats.varints import decode_varints, encode_varints, varint_sizes
+from eigenline.formats.windows import open_window
 
 MAGIC = b"\x0a\x23\xd7\xce"
 

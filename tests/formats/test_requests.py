@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
-from algorithms.batch import is_sparse
-from algorithms.errors import DataError, UserError
-from formats import write_recordio
-from formats.content_types import UnsupportedContentType
-from formats.requests import read_features
+from eigenline import write_recordio
+from eigenline.algorithms.batch import is_sparse
+from eigenline.algorithms.errors import DataError, UserError
+from eigenline.formats.content_types import UnsupportedContentType
+from eigenline.formats.requests import read_features
 
 X = np.array([[1.5, 16, 14], [-2, 100.25, 15.5]])
 

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
-from algorithms.batch import is_sparse
-from formats import write_recordio
-from formats.answers import write_answer
-from formats.content_types import RECORDIO
-from formats.reading import read_batches
+from eigenline import write_recordio
+from eigenline.algorithms.batch import is_sparse
+from eigenline.formats.answers import write_answer
+from eigenline.formats.content_types import RECORDIO
+from eigenline.formats.reading import read_batches
 
 pytestmark = pytest.mark.slow
 

@@ -4,17 +4,17 @@ from collections.abc import Callable
 
 import numpy as np
 
-from algorithms.batch import is_sparse
-from algorithms.errors import DataError, UserError
-from formats import read_recordio_answer
-from formats.artifact import read_artifact, write_artifact
-from formats.content_types import negotiate, parse_content_type
-from formats.framing import find_frames
-from formats.model_tar import read_model_tar
-from formats.reading import read_batches
-from formats.record import parse_record
-from formats.record_columns import read_columns
-from formats.requests import read_features
+from eigenline import read_recordio_answer
+from eigenline.algorithms.batch import is_sparse
+from eigenline.algorithms.errors import DataError, UserError
+from eigenline.formats.artifact import read_artifact, write_artifact
+from eigenline.formats.content_types import negotiate, parse_content_type
+from eigenline.formats.framing import find_frames
+from eigenline.formats.model_tar import read_model_tar
+from eigenline.formats.reading import read_batches
+from eigenline.formats.record import parse_record
+from eigenline.formats.record_columns import read_columns
+from eigenline.formats.requests import read_features
 
 LARGEST_COMPARED = 1 << 20
 

@@ -19,11 +19,11 @@ import numpy as np
 import pytest
 from flask.testing import FlaskClient
 
-from algorithms.linear_learner.model import LinearLearnerModel
-from algorithms.pca.model import PCAModel
-from formats.artifact import write_artifact
-from serve.app import create_app
-from serve.settings import Settings
+from eigenline.algorithms.linear_learner.model import LinearLearnerModel
+from eigenline.algorithms.pca.model import PCAModel
+from eigenline.formats.artifact import write_artifact
+from eigenline.serve.app import create_app
+from eigenline.serve.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 
@@ -137,7 +137,7 @@ def running(*arguments: str, **environment: str) -> Iterator[Server]:
     port = free_port()
     output = tempfile.TemporaryFile()  # noqa: SIM115 -- closed below, after the server has ended
     process = subprocess.Popen(
-        [sys.executable, "-m", "serve.server", *arguments],
+        [sys.executable, "-m", "eigenline.serve.server", *arguments],
         env={**os.environ, "SAGEMAKER_BIND_TO_PORT": str(port), "PYTHONPATH": str(ROOT), **environment},
         stdout=output,
         stderr=subprocess.STDOUT,

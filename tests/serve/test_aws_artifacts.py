@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from formats import write_recordio
-from serve.app import create_app
-from serve.settings import Settings
+from eigenline import write_recordio
+from eigenline.serve.app import create_app
+from eigenline.serve.settings import Settings
 
 RECORDIO = "application/x-recordio-protobuf"
 

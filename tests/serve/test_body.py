@@ -5,9 +5,9 @@ from collections.abc import Iterable
 
 import pytest
 
-from serve import body as body_module
-from serve.answers import Refusal
-from serve.body import Budget, Disconnected, Message, Receive, read_body
+from eigenline.serve import body as body_module
+from eigenline.serve.answers import Refusal
+from eigenline.serve.body import Budget, Disconnected, Message, Receive, read_body
 
 
 @pytest.fixture(autouse=True)

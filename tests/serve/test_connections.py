@@ -9,7 +9,7 @@ from contextlib import ExitStack
 import numpy as np
 import pytest
 
-from formats import write_recordio
+from eigenline import write_recordio
 
 from .conftest import Server, make_linear, read_answer, running, write_model
 

@@ -9,15 +9,15 @@ import pytest
 from flask.testing import FlaskClient
 from scipy.sparse import csr_array
 
-from algorithms.errors import UserError
-from algorithms.linear_learner.model import LinearLearnerModel
-from formats import write_recordio
-from formats.content_types import RECORDIO
-from formats.framing import framed
-from formats.record_pb2 import Record
-from serve.app import create_app
-from serve.models import ServedModel
-from serve.settings import Settings
+from eigenline import write_recordio
+from eigenline.algorithms.errors import UserError
+from eigenline.algorithms.linear_learner.model import LinearLearnerModel
+from eigenline.formats.content_types import RECORDIO
+from eigenline.formats.framing import framed
+from eigenline.formats.record_pb2 import Record
+from eigenline.serve.app import create_app
+from eigenline.serve.models import ServedModel
+from eigenline.serve.settings import Settings
 
 from .conftest import MODELS, make_linear, make_pca
 
@@ -76,9 +76,7 @@ def test_another_threshold_moves_the_label_and_nothing_else(client_of: Callable[
 
 def test_options_in_the_header_that_invoke_endpoint_passes(client_of: Callable[..., FlaskClient]) -> None:
     client = client_of(make_linear())
-    header = {
-        "X-Amzn-SageMaker-Custom-Attributes": "trace=1; eigenlearn.output=raw_score; eigenlearn.threshold=0.9"
-    }
+    header = {"X-Amzn-SageMaker-Custom-Attributes": "trace=1; eigenline.output=raw_score; eigenline.threshold=0.9"}
     assert ask(client, "", **header) == ask(client, "?output=raw_score")
     assert ask(client, "?output=score", **header) == ask(client, "?output=score")
 

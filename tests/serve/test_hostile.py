@@ -12,10 +12,10 @@ from flask.testing import FlaskClient
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from formats import write_recordio
-from serve.app import create_app
-from serve.models import ServedModel
-from serve.settings import Settings
+from eigenline import write_recordio
+from eigenline.serve.app import create_app
+from eigenline.serve.models import ServedModel
+from eigenline.serve.settings import Settings
 
 from .conftest import make_linear, make_pca
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from formats import write_recordio
+from eigenline import write_recordio
 
 from .conftest import Server, make_linear, read_answer, running, write_model
 
@@ -46,7 +46,7 @@ VALUES = [
     b"text/*;q=0.1",
     b"gzip",
     b"keep-alive",
-    b"eigenlearn.output=raw_score",
+    b"eigenline.output=raw_score",
     b"chunked",
     b"0",
 ]

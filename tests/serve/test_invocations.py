@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from flask.testing import FlaskClient
 
-from algorithms.linear_learner.model import LinearLearnerModel
-from algorithms.pca.model import PCAModel
-from formats import record_pb2, write_recordio
-from serve.settings import Settings
+from eigenline import write_recordio
+from eigenline.algorithms.linear_learner.model import LinearLearnerModel
+from eigenline.algorithms.pca.model import PCAModel
+from eigenline.formats import record_pb2
+from eigenline.serve.settings import Settings
 
 from .conftest import MODELS, make_linear, make_pca
 

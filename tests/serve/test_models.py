@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from algorithms.errors import UserError
-from formats.artifact import write_artifact
-from formats.model_tar import write_model_tar
-from serve.app import create_app
-from serve.models import ModelError, load_model
-from serve.settings import Settings
+from eigenline.algorithms.errors import UserError
+from eigenline.formats.artifact import write_artifact
+from eigenline.formats.model_tar import write_model_tar
+from eigenline.serve.app import create_app
+from eigenline.serve.models import ModelError, load_model
+from eigenline.serve.settings import Settings
 
 from .conftest import make_linear, make_pca, write_model
 

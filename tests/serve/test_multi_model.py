@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from serve.app import create_app
-from serve.settings import Settings
+from eigenline.serve.app import create_app
+from eigenline.serve.settings import Settings
 
 from .conftest import make_linear, make_pca, running, write_model
 

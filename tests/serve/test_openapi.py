@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from flask.testing import FlaskClient
 
-from serve.app import create_app
-from serve.settings import Settings
+from eigenline.serve.app import create_app
+from eigenline.serve.settings import Settings
 
 from .conftest import MODELS, make_linear, make_pca, running, write_model
 

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from flask.testing import FlaskClient
 
-from algorithms.linear_learner.model import LinearLearnerModel
-from serve.app import create_app
-from serve.page import square_side
-from serve.settings import Settings
+from eigenline.algorithms.linear_learner.model import LinearLearnerModel
+from eigenline.serve.app import create_app
+from eigenline.serve.page import square_side
+from eigenline.serve.settings import Settings
 
 from .browser import chromium
 from .conftest import MODELS, make_linear, make_pca, running, write_model

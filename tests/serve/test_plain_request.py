@@ -8,7 +8,7 @@ from gunicorn.http.errors import ParseException
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from serve.plain_request import LONGEST_HEAD, read_plain_request
+from eigenline.serve.plain_request import LONGEST_HEAD, read_plain_request
 
 LINE = b"POST /invocations HTTP/1.1\r\n"
 HEAD = LINE + b"Host: localhost:8080\r\nContent-Type: text/csv\r\nContent-Length: 7\r\n\r\n"

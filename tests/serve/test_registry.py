@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from algorithms.errors import UserError
-from serve.answers import Refusal
-from serve.registry import Registry
+from eigenline.algorithms.errors import UserError
+from eigenline.serve.answers import Refusal
+from eigenline.serve.registry import Registry
 
 from .conftest import make_linear, make_pca, write_model
 

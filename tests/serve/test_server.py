@@ -39,7 +39,7 @@ def test_the_contract_over_real_http(folder: Path) -> None:
 def test_help_teaches_and_wrong_starts_are_one_sentence(tmp_path: Path) -> None:
     def serve(*arguments: str, **environment: str) -> tuple[int, str]:
         done = subprocess.run(
-            [sys.executable, "-m", "serve.server", *arguments],
+            [sys.executable, "-m", "eigenline.serve.server", *arguments],
             env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
             capture_output=True,
             text=True,
@@ -67,7 +67,7 @@ def test_a_port_that_is_taken_ends_with_an_error(folder: Path) -> None:
         taken.bind(("0.0.0.0", free_port()))
         taken.listen()
         done = subprocess.run(
-            [sys.executable, "-m", "serve.server", str(folder), "--port", str(taken.getsockname()[1])],
+            [sys.executable, "-m", "eigenline.serve.server", str(folder), "--port", str(taken.getsockname()[1])],
             env={**os.environ, "PYTHONPATH": str(ROOT)},
             capture_output=True,
             text=True,
@@ -143,7 +143,7 @@ def test_the_log_skips_ping_and_names_requests(folder: Path) -> None:
 def test_starting_imports_nothing_heavy(folder: Path) -> None:
     code = (
         "import sys, serve.server, serve.app, serve.front; from pathlib import Path;"
-        f"serve.app.create_app({str(folder)!r}).test_client().post('/invocations', data=b'1,2,3,4',"
+        f"eigenline.serve.app.create_app({str(folder)!r}).test_client().post('/invocations', data=b'1,2,3,4',"
         "content_type='text/csv'); print(*sorted(name for name in sys.modules if '.' not in name))"
     )
     modules = subprocess.run(

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from serve.settings import MEBIBYTE, SettingError, Settings, read_settings
+from eigenline.serve.settings import MEBIBYTE, SettingError, Settings, read_settings
 
 
 def test_defaults_are_sagemakers() -> None:
@@ -37,8 +37,8 @@ def test_defaults_are_sagemakers() -> None:
             {"SAGEMAKER_INFERENCE_OUTPUT": "predicted_label, Probability"},
             {"output": ("predicted_label", "probability")},
         ),
-        ({"EIGENLEARN_THRESHOLD": "0.25"}, {"threshold": 0.25}),
-        ({"EIGENLEARN_PAGE": "false"}, {"page": False}),
+        ({"EIGENLINE_THRESHOLD": "0.25"}, {"threshold": 0.25}),
+        ({"EIGENLINE_PAGE": "false"}, {"page": False}),
         ({"SAGEMAKER_CONTAINER_LOG_LEVEL": "20"}, {"log_level": "INFO"}),
         ({"MODEL_SERVER_WORKERS": ""}, {"port": 8080}),
     ],
@@ -60,7 +60,7 @@ def test_each_variable(variables: dict[str, str], expected: dict[str, object]) -
         ("MAX_CONTENT_LENGTH", "-1"),
         ("SAGEMAKER_MULTI_MODEL", "maybe"),
         ("SAGEMAKER_BATCH_STRATEGY", "all"),
-        ("EIGENLEARN_THRESHOLD", "nan"),
+        ("EIGENLINE_THRESHOLD", "nan"),
         ("SAGEMAKER_CONTAINER_LOG_LEVEL", "loud"),
     ],
 )

@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from algorithms.batch import Batch, HeldBatches
-from algorithms.errors import DataError
-from algorithms.linear_learner.metrics import score_channel
-from algorithms.linear_learner.reports import EpochReport, Trained
-from algorithms.linear_learner.settings import read_settings
-from algorithms.linear_learner.training import train
+from eigenline.algorithms.batch import Batch, HeldBatches
+from eigenline.algorithms.errors import DataError
+from eigenline.algorithms.linear_learner.metrics import score_channel
+from eigenline.algorithms.linear_learner.reports import EpochReport, Trained
+from eigenline.algorithms.linear_learner.settings import read_settings
+from eigenline.algorithms.linear_learner.training import train
 
 # The real job's initial weights are not known; they are uniform in +-0.07, as ours are. With this seed they are
 # near enough for every epoch from the fourth on; with any seed they are forgotten at the end.

@@ -7,7 +7,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, train_test_split
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from algorithms import LinearLearner, LinearLearnerClassifier, LinearLearnerRegressor
+from eigenline import LinearLearnerClassifier, LinearLearnerRegressor
+from eigenline.algorithms.linear_learner.estimators import LinearLearner
 
 
 @parametrize_with_checks([LinearLearnerClassifier(), LinearLearnerRegressor()])

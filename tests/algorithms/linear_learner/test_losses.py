@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from algorithms.linear_learner.losses import make_loss, softened
-from algorithms.linear_learner.robust import GeneralisedCrossEntropy
+from eigenline.algorithms.linear_learner.losses import make_loss, softened
+from eigenline.algorithms.linear_learner.robust import GeneralisedCrossEntropy
 
 # name -> (loss, whether labels are 0/1)
 LOSSES = {

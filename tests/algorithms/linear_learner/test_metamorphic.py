@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
-from algorithms.linear_learner.candidates import make_candidates
-from algorithms.linear_learner.losses import make_loss
-from algorithms.linear_learner.problem import prepare
-from algorithms.linear_learner.settings import read_settings
-from algorithms.linear_learner.stochastic import make_ensemble
+from eigenline.algorithms.linear_learner.candidates import make_candidates
+from eigenline.algorithms.linear_learner.losses import make_loss
+from eigenline.algorithms.linear_learner.problem import prepare
+from eigenline.algorithms.linear_learner.settings import read_settings
+from eigenline.algorithms.linear_learner.stochastic import make_ensemble
 from tests.algorithms.linear_learner import training_runs as runs
 
 TASKS = {

@@ -6,7 +6,7 @@ from scipy.optimize import linprog
 from sklearn.datasets import load_diabetes, load_digits
 from sklearn.linear_model import HuberRegressor, LinearRegression, LogisticRegression
 
-from algorithms.linear_learner.losses import make_loss
+from eigenline.algorithms.linear_learner.losses import make_loss
 from tests.algorithms.linear_learner import training_runs as runs
 
 EXACT = {"predictor_type": "regressor", "wd": "0", "l1": "0", "num_models": "1"}

@@ -7,15 +7,15 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_array
 from sklearn import metrics as oracle
 
-from algorithms.batch import Batch
-from algorithms.linear_learner.early_stopping import EarlyStopping
-from algorithms.linear_learner.moments import Moments
-from algorithms.linear_learner.rows import TrainingRows, fold_of
-from algorithms.linear_learner.scaler import Scaler, make_scaler
-from algorithms.linear_learner.scoring import ScoreSample
-from algorithms.linear_learner.selection import choose_threshold, threshold_curve
-from algorithms.linear_learner.settings import read_settings
-from algorithms.linear_learner.survey import survey
+from eigenline.algorithms.batch import Batch
+from eigenline.algorithms.linear_learner.early_stopping import EarlyStopping
+from eigenline.algorithms.linear_learner.moments import Moments
+from eigenline.algorithms.linear_learner.rows import TrainingRows, fold_of
+from eigenline.algorithms.linear_learner.scaler import Scaler, make_scaler
+from eigenline.algorithms.linear_learner.scoring import ScoreSample
+from eigenline.algorithms.linear_learner.selection import choose_threshold, threshold_curve
+from eigenline.algorithms.linear_learner.settings import read_settings
+from eigenline.algorithms.linear_learner.survey import survey
 from tests.algorithms.linear_learner import training_runs as runs
 
 BINARY = read_settings({"predictor_type": "binary_classifier"})

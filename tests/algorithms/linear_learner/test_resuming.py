@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array, random_array
 
-from algorithms.linear_learner.reports import PolishReport, Trained
-from algorithms.linear_learner.settings import read_settings
+from eigenline.algorithms.linear_learner.reports import PolishReport, Trained
+from eigenline.algorithms.linear_learner.settings import read_settings
 from tests.algorithms.linear_learner import training_runs as runs
 
 BINARY = {"predictor_type": "binary_classifier"}

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array, random_array
 
-from algorithms.batch import Batch
-from algorithms.errors import DataError, UserError
-from algorithms.linear_learner.reports import PolishReport
-from algorithms.linear_learner.settings import read_settings
+from eigenline.algorithms.batch import Batch
+from eigenline.algorithms.errors import DataError, UserError
+from eigenline.algorithms.linear_learner.reports import PolishReport
+from eigenline.algorithms.linear_learner.settings import read_settings
 from tests.algorithms.linear_learner import training_runs as runs
 
 BINARY = {"predictor_type": "binary_classifier"}

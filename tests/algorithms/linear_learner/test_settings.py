@@ -2,9 +2,9 @@
 
 import pytest
 
-from algorithms.errors import HyperparameterError
-from algorithms.hyperparameters import declarations
-from algorithms.linear_learner.settings import Settings, as_dictionary, read_settings
+from eigenline.algorithms.errors import HyperparameterError
+from eigenline.algorithms.hyperparameters import declarations
+from eigenline.algorithms.linear_learner.settings import Settings, as_dictionary, read_settings
 
 # What the real container prints (2024 image): name -> default, every one a string.
 CONTAINER_DEFAULTS = {

@@ -9,8 +9,8 @@ import pytest
 TRAIN = """
 import hashlib
 import numpy as np
-from algorithms import LinearLearnerClassifier
-from algorithms.linear_learner.problem import SMALL
+from eigenline import LinearLearnerClassifier
+from eigenline.algorithms.linear_learner.problem import SMALL
 
 generator = np.random.default_rng(3)
 features = generator.standard_normal((4100, 512), dtype=np.float32)

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from algorithms.batch import Batch, HeldBatches
-from algorithms.linear_learner.reports import EpochReport, Notice, Trained
-from algorithms.linear_learner.settings import read_settings
-from algorithms.linear_learner.training import train
+from eigenline.algorithms.batch import Batch, HeldBatches
+from eigenline.algorithms.linear_learner.reports import EpochReport, Notice, Trained
+from eigenline.algorithms.linear_learner.settings import read_settings
+from eigenline.algorithms.linear_learner.training import train
 
 
 def held(features: Any, labels: Any, weights: Any = None, pieces: int = 1) -> HeldBatches:

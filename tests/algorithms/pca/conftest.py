@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from algorithms.batch import Batch
-from algorithms.pca.settings import read_settings
-from algorithms.pca.training import TrainedPCA, train
+from eigenline.algorithms.batch import Batch
+from eigenline.algorithms.pca.settings import read_settings
+from eigenline.algorithms.pca.training import TrainedPCA, train
 
 
 @pytest.fixture

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from algorithms.batch import Batch
-from algorithms.pca import routes
-from algorithms.pca.plan import Plan, Progress, Solution
-from algorithms.pca.training import never
+from eigenline.algorithms.batch import Batch
+from eigenline.algorithms.pca import routes
+from eigenline.algorithms.pca.plan import Plan, Progress, Solution
+from eigenline.algorithms.pca.training import never
 
 PLAN = Plan(
     num_components=3,

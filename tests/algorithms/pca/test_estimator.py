@@ -15,8 +15,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from algorithms import PCA
-from formats.artifact import read_artifact, write_artifact
+from eigenline import PCA
+from eigenline.formats.artifact import read_artifact, write_artifact
 
 DIGITS = load_digits().data
 

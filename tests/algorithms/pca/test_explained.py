@@ -8,8 +8,8 @@ from scipy.sparse import csr_array
 from sklearn import decomposition
 from sklearn.datasets import load_digits
 
-from algorithms.pca import explained
-from algorithms.pca.training import TrainedPCA
+from eigenline.algorithms.pca import explained
+from eigenline.algorithms.pca.training import TrainedPCA
 
 Fit = Callable[..., TrainedPCA]
 DIGITS = np.asarray(load_digits().data, np.float32)

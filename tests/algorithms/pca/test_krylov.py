@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from algorithms.pca import krylov
+from eigenline.algorithms.pca import krylov
 
 
 @pytest.mark.parametrize("scale", [1e-4, 1.0, 1e6])

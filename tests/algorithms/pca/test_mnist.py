@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from algorithms.batch import Batch
-from algorithms.pca import routes
-from algorithms.pca.settings import read_settings
-from algorithms.pca.training import TrainedPCA, make_plan, never
+from eigenline.algorithms.batch import Batch
+from eigenline.algorithms.pca import routes
+from eigenline.algorithms.pca.settings import read_settings
+from eigenline.algorithms.pca.training import TrainedPCA, make_plan, never
 
 pytestmark = pytest.mark.slow
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
-from algorithms.pca.fused import MOST_FEATURES, in_sequence
-from algorithms.pca.model import PCAModel
+from eigenline.algorithms.pca.fused import MOST_FEATURES, in_sequence
+from eigenline.algorithms.pca.model import PCAModel
 
 
 def make_model(rng: np.random.Generator, d: int, k: int, mean: bool = True) -> PCAModel:

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from algorithms.pca import moments, products
-from algorithms.pca.moments import Moments
+from eigenline.algorithms.pca import moments, products
+from eigenline.algorithms.pca.moments import Moments
 
 
 def streamed(parts: list[Any], precision: Any = np.float64, with_products: bool = True) -> Moments:

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
-from algorithms.batch import Batch
-from algorithms.errors import DataError
+from eigenline.algorithms.batch import Batch
+from eigenline.algorithms.errors import DataError
 from tests.algorithms.pca.route_runs import cut, every_route, solve
 
 

@@ -8,10 +8,10 @@ import pytest
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from algorithms.batch import Batch
-from algorithms.pca.plan import State
-from algorithms.pca.settings import read_settings
-from algorithms.pca.training import TrainedPCA, train
+from eigenline.algorithms.batch import Batch
+from eigenline.algorithms.pca.plan import State
+from eigenline.algorithms.pca.settings import read_settings
+from eigenline.algorithms.pca.training import TrainedPCA, train
 
 
 class Channel:
@@ -53,7 +53,7 @@ def assert_same(resumed: TrainedPCA, whole: TrainedPCA) -> None:
 
 @pytest.fixture
 def nothing_held(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("algorithms.pca.training._HELD_BYTES", 0)
+    monkeypatch.setattr("eigenline.algorithms.pca.training._HELD_BYTES", 0)
 
 
 @pytest.mark.parametrize("mode", ["regular", "randomized"])

@@ -8,11 +8,11 @@ import pytest
 from numpy.typing import NDArray
 from scipy.sparse import csr_array, random_array
 
-from algorithms.batch import Batch, HeldBatches
-from algorithms.errors import DataError
-from algorithms.pca import iteration, krylov
-from algorithms.pca.decomposition import completed, with_fixed_signs
-from algorithms.pca.plan import STOPPED, Solution
+from eigenline.algorithms.batch import Batch, HeldBatches
+from eigenline.algorithms.errors import DataError
+from eigenline.algorithms.pca import iteration, krylov
+from eigenline.algorithms.pca.decomposition import completed, with_fixed_signs
+from eigenline.algorithms.pca.plan import STOPPED, Solution
 from tests.algorithms.pca.route_runs import ROUTES, cut, every_route, solve
 
 

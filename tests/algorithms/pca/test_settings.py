@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from algorithms.errors import HyperparameterError
-from algorithms.pca.settings import PCASettings, read_settings
+from eigenline.algorithms.errors import HyperparameterError
+from eigenline.algorithms.pca.settings import PCASettings, read_settings
 
 REQUIRED = {"feature_dim": "784", "mini_batch_size": "500", "num_components": "10"}
 

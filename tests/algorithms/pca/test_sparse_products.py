@@ -7,10 +7,10 @@ import pytest
 from scipy.sparse import csr_array, random_array
 from threadpoolctl import threadpool_info
 
-from algorithms.blas_threads import blas_out_of_the_way
-from algorithms.pca.rows import CentredRows
-from algorithms.pca.sparse_products import adjoint_times, scatter_times, times
-from algorithms.pca.sparse_rows import row_view
+from eigenline.algorithms.blas_threads import blas_out_of_the_way
+from eigenline.algorithms.pca.rows import CentredRows
+from eigenline.algorithms.pca.sparse_products import adjoint_times, scatter_times, times
+from eigenline.algorithms.pca.sparse_rows import row_view
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ from scipy.sparse import csr_array, random_array
 from sklearn import decomposition
 from sklearn.datasets import load_digits
 
-from algorithms.errors import DataError
-from algorithms.pca.settings import read_settings
-from algorithms.pca.training import TrainedPCA, make_plan
+from eigenline.algorithms.errors import DataError
+from eigenline.algorithms.pca.settings import read_settings
+from eigenline.algorithms.pca.training import TrainedPCA, make_plan
 
 Fit = Callable[..., TrainedPCA]
 MODES = ("regular", "randomized")

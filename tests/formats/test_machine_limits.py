@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from machine.limits import cpu_quota, memory_limit
+from eigenline.formats.machine_limits import cpu_quota, memory_limit
 
 GIB = 1 << 30
 

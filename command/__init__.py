@@ -1,0 +1,1 @@
+"""The person's command line: `eigenline`, one verb a task."""

@@ -1,1 +1,0 @@
-"""What the machine, or the container around us, lets this process use."""

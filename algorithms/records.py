@@ -1,0 +1,280 @@
+"""Records, wherever they are, and what one pass over them adds up.
+
+A model is found by passes; a pass is a sum over records; everything else happens on small arrays in one place. So
+the maths has no loop over records: it hands out the body of the loop, a `Work`, and a `Records` runs it, here on
+threads, elsewhere on many hosts. Three rules make the result the same bytes for any number of threads and hosts:
+
+- positions are global: `first` is a block's place among all records, whoever holds them, and whatever is drawn,
+  split or sampled is drawn by a hash of the position;
+- blocks are cut within a batch of the source, so they do not depend on who reads them;
+- sums that grow with the records are `PairSum`, and they are merged in the order of the records.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Final, Protocol, Self, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eigenline.algorithms.batch import Batch, Batches, concatenate, is_sparse
+from eigenline.algorithms.blas_threads import in_order
+
+State = TypeVar("State")
+
+# A block's features and its products should stay in the processor's cache, and outweigh Python's overhead.
+_BLOCK_BYTES: Final = 4_000_000
+
+
+class Stopped(Exception):  # noqa: N818 -- a request, not an error
+    """The job was asked to stop in the midst of a pass, whose incomplete sums are dropped."""
+
+
+class Work(Protocol[State]):
+    """What one pass adds up. Small, pure and picklable: it travels to where the records are.
+
+    ``update(state, block, first)`` must equal ``merge(state, update(begin(), block, first))`` to the bit: a
+    block's own sum is computed first and then added.
+    """
+
+    def begin(self) -> State:
+        """Return the sum over no record."""
+
+    def update(self, state: State, batch: Batch, first: int) -> State:
+        """Add a block whose first record stands at position `first` among all records; may change `state`."""
+
+    def merge(self, first: State, second: State) -> State:
+        """Add the sum over later records to the sum over earlier ones; may change `first`."""
+
+
+@dataclass(frozen=True, slots=True)
+class PassProgress:
+    """How far a pass has come.
+
+    Attributes
+    ----------
+    pass_number
+        Passes begun so far, this one included.
+    records, blocks, num_bytes
+        Of this pass.
+    """
+
+    pass_number: int
+    records: int
+    blocks: int
+    num_bytes: int
+
+
+class Records(Protocol):
+    """The records of a channel, wherever they are.
+
+    Attributes
+    ----------
+    count
+        Number of records; None before the first complete pass.
+    """
+
+    count: int | None
+
+    def total(self, work: Work[State]) -> State:
+        """Make one pass and return its sum.
+
+        Raises
+        ------
+        Stopped
+            Where the job was asked to stop before the pass was complete.
+        DataError
+            Where the records cannot be read.
+        """
+
+    def sample(self, count: int) -> Batch:
+        """Return about `count` records in stored order, chosen by a hash of their position; all of fewer.
+
+        Raises
+        ------
+        Stopped
+            Where the job was asked to stop before they were found.
+        """
+
+
+class RecordsHere:
+    """Records that this process reads, its threads sharing the blocks of a pass.
+
+    Parameters
+    ----------
+    batches
+        The records; each `iter()` is one pass.
+    threads
+        Blocks that are worked on at a time. With one, states are updated in place; with more, each block has a
+        state of its own. Neither changes a bit of the result.
+    stopping
+        True once the job was asked to stop; looked at before each block.
+    observe
+        Called after each block.
+    first
+        Position of the first record among all records, where these are a part of them.
+    """
+
+    def __init__(
+        self,
+        batches: Batches,
+        *,
+        threads: int = 1,
+        stopping: Callable[[], bool] = lambda: False,
+        observe: Callable[[PassProgress], None] = lambda progress: None,
+        first: int = 0,
+    ) -> None:
+        self.count: int | None = None
+        self.passes = 0
+        self._batches = batches
+        self._threads = threads
+        self._stopping = stopping
+        self._observe = observe
+        self._first = first
+
+    def total(self, work: Work[State]) -> State:
+        """Make one pass and return its sum; see `Records`."""
+        state = work.begin()
+        if self._threads < 2:
+            for first, block in self._blocks():
+                state = work.update(state, block, first)
+            return state
+
+        def alone(item: tuple[int, Batch]) -> State:
+            first, block = item
+            return work.update(work.begin(), block, first)
+
+        for part in in_order(alone, self._blocks(), self._threads):
+            state = work.merge(state, part)
+        return state
+
+    def sample(self, count: int) -> Batch:
+        """Return about `count` records; see `Records`."""
+        if self.count is None:
+            self.total(_Nothing())
+        share = count / max(1, self.count or 0)
+        picked = [part for first, block in self._blocks() if len(part := _pick(block, first, share))]
+        return concatenate(picked)
+
+    def _blocks(self) -> Iterator[tuple[int, Batch]]:
+        """Yield each block of one pass with the position of its first record."""
+        self.passes += 1
+        records = blocks = num_bytes = 0
+        for batch in self._batches:
+            for block in cut(batch):
+                if self._stopping():
+                    raise Stopped
+                yield self._first + records, block
+                records += len(block)
+                blocks += 1
+                num_bytes += block.num_bytes
+                self._observe(PassProgress(self.passes, records, blocks, num_bytes))
+        if self._stopping():  # a source that was stopped ends early, and its pass is not complete
+            raise Stopped
+        self.count = records
+
+
+def cut(batch: Batch) -> Iterable[Batch]:
+    """Cut a batch into blocks that suit the processor's cache."""
+    if not len(batch):
+        return
+    size = _block_rows(batch)
+    for start in range(0, len(batch), size):
+        yield batch.rows(start, start + size)
+
+
+def uniform(positions: NDArray[np.int64], seed: int) -> NDArray[np.float64]:
+    """Return a number in [0, 1) for each position: the same wherever and whenever its record is read.
+
+    Source: the finaliser of splitmix64 (Steele, Lea and Flood 2014); its output bits are uniform.
+
+    Parameters
+    ----------
+    positions
+        Places among all records, shape (n,), int64.
+    seed
+        Another seed gives independent numbers.
+    """
+    bits = positions.astype(np.uint64) + np.uint64((seed * 0x9E3779B97F4A7C15 + 0x632BE59BD9B4E019) % 2**64)
+    bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return ((bits ^ (bits >> np.uint64(31))) >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PairSum:
+    """A sum of float64 arrays that carries the digits which rounding would drop.
+
+    The value is ``high + low``: the rounded sum, and the sum of all roundings. Adding the same terms in other
+    groups then rounds to the same float64, which is what makes a model independent of the number of hosts.
+
+    Source: Knuth, The Art of Computer Programming 2, section 4.2.2, theorem B (two-sum).
+
+    Attributes
+    ----------
+    high, low
+        Arrays of one shape, float64.
+    """
+
+    high: NDArray[np.float64]
+    low: NDArray[np.float64]
+
+    @classmethod
+    def zeros(cls, shape: int | tuple[int, ...]) -> Self:
+        """Return the sum of nothing."""
+        return cls(np.zeros(shape), np.zeros(shape))
+
+    @property
+    def value(self) -> NDArray[np.float64]:
+        """The sum, rounded once."""
+        return self.high + self.low
+
+    def add(self, term: NDArray[np.floating[Any]]) -> None:
+        """Add an array of the sum's shape, in place."""
+        total = self.high + term
+        shifted = total - self.high
+        self.low[...] += (self.high - (total - shifted)) + (term - shifted)
+        self.high[...] = total
+
+    def merge(self, other: PairSum) -> None:
+        """Add another sum, in place."""
+        self.add(other.high)
+        self.low[...] += other.low
+
+
+class _Nothing:
+    """The work of a pass that only counts."""
+
+    def begin(self) -> None:
+        """Return nothing."""
+
+    def update(self, state: None, batch: Batch, first: int) -> None:
+        """Add nothing."""
+
+    def merge(self, first: None, second: None) -> None:
+        """Add nothing."""
+
+
+_SAMPLE_SEED: Final = 0x5A3B1E
+
+
+def _pick(block: Batch, first: int, share: float) -> Batch:
+    """Copy the records of a block that a sample of this share has."""
+    chosen = np.flatnonzero(uniform(np.arange(first, first + len(block)), _SAMPLE_SEED) < share)
+    features: Any = block.features
+    return Batch(
+        features[chosen],
+        None if block.labels is None else block.labels[chosen],
+        None if block.weights is None else block.weights[chosen],
+        block.column_names,
+    )
+
+
+def _block_rows(batch: Batch) -> int:
+    """Return how many records make a block; of wide sparse ones more, as each block costs O(feature_dim)."""
+    row_bytes = max(1, batch.num_bytes // len(batch))
+    if is_sparse(batch.features):
+        return max(4096, min(64 * batch.feature_dim, 16 * _BLOCK_BYTES) // row_bytes)
+    return max(64, min(4096, _BLOCK_BYTES // row_bytes))

@@ -62,8 +62,11 @@ class FileChannel:
     def _read(self) -> Iterator[tuple[str, Batch]]:
         for path in self.files:
             with self._open(path) as file:
-                for batch in _batches(_mapped(file), self._content_type, str(path), self._labels):
+                source = _mapped(file)
+                for batch in _batches(source, self._content_type, str(path), self._labels):
                     yield str(path), batch
+                    if isinstance(source, mmap.mmap):
+                        source.madvise(mmap.MADV_DONTNEED)  # what was read stays cached, but is not ours any more
 
     def _open(self, path: Path) -> FileIO:
         try:

@@ -66,3 +66,25 @@ def test_a_pass_that_was_broken_off_is_not_taken_for_the_whole() -> None:
     next(iter(data))
     assert data.held is None
     assert sum(map(len, data)) == 5
+
+
+def test_what_is_held_is_contiguous_and_aligned() -> None:
+    frames = np.arange(7 * 10, dtype=np.float32).reshape(7, 10)  # as recordIO lies in a file: other bytes between
+    unaligned = np.frombuffer(b"x" + frames.tobytes(), np.uint8)[1:].view(np.float32).reshape(7, 10)
+    source = [Batch(frames[:, 2:8], frames[:, 0]), Batch(unaligned, unaligned[:, 0])]
+    data = HeldBatches(source)
+    list(data)
+    assert data.held is not None
+    for held, read in zip(data.held, source, strict=True):
+        assert held.features.flags.c_contiguous
+        assert held.features.flags.aligned
+        assert not np.shares_memory(held.features, read.features)
+        np.testing.assert_array_equal(held.features, read.features)
+        np.testing.assert_array_equal(held.labels, read.labels)
+
+
+def test_contiguous_batches_are_held_as_they_are() -> None:
+    [batch] = cut([6], sparse=False)
+    data = HeldBatches([batch])
+    list(data)
+    assert data.held == [batch]

@@ -9,11 +9,10 @@ from numpy.typing import NDArray
 
 from eigenline.algorithms.linear_learner.finish import Finished
 from eigenline.algorithms.linear_learner.hold_out import Judges
-from eigenline.algorithms.linear_learner.optimizers import columns_of
 from eigenline.algorithms.linear_learner.problem import Problem
 from eigenline.algorithms.linear_learner.refinement import Refined
 from eigenline.algorithms.linear_learner.reports import ModelRecord, State
-from eigenline.algorithms.linear_learner.stochastic import Ensemble
+from eigenline.algorithms.linear_learner.sgd import Ensemble, columns_of
 
 
 @dataclass

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eigenline.algorithms.blas_threads import in_order
-from eigenline.algorithms.linear_learner.candidates import Candidates
+from eigenline.algorithms.linear_learner.hyperparameter_grid import HyperparameterGrid
 from eigenline.algorithms.linear_learner.losses import Floats, Loss
 from eigenline.algorithms.linear_learner.rows import Block, TrainingRows
 
@@ -56,7 +56,7 @@ class Objective:
 
     rows: TrainingRows
     loss: Loss
-    candidates: Candidates
+    candidates: HyperparameterGrid
     left_out: NDArray[np.int64]
     outputs: int = 1
     use_bias: bool = True
@@ -154,7 +154,7 @@ def raw_scores(block: Block, parameters: Floats, outputs: int) -> Floats:
 
 
 def loss_of_block(
-    loss: Loss, block: Block, parameters: Floats, candidates: Candidates, outputs: int
+    loss: Loss, block: Block, parameters: Floats, candidates: HyperparameterGrid, outputs: int
 ) -> tuple[Floats, Floats]:
     """Return each record's loss (n, m) and slope under each model, class weights included."""
     value, slope = loss.value_and_gradient(raw_scores(block, parameters, outputs), block.labels)

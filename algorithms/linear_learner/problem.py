@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from eigenline.algorithms.batch import Batches, Channels
 from eigenline.algorithms.blas_threads import blas_threads
 from eigenline.algorithms.errors import DataError
-from eigenline.algorithms.linear_learner.candidates import Candidates, make_candidates
+from eigenline.algorithms.linear_learner.hyperparameter_grid import HyperparameterGrid, make_grid
 from eigenline.algorithms.linear_learner.losses import Floats, Loss, make_loss
 from eigenline.algorithms.linear_learner.reports import Notice
 from eigenline.algorithms.linear_learner.rows import Block, TrainingRows
-from eigenline.algorithms.linear_learner.scaler import Scaler, make_scaler
+from eigenline.algorithms.linear_learner.scaling import Scaler, make_scaler
 from eigenline.algorithms.linear_learner.settings import Settings
 from eigenline.algorithms.linear_learner.survey import Survey, check_batch, survey
 
@@ -44,7 +44,7 @@ class Problem:
     settings: Settings
     survey: Survey
     scaler: Scaler
-    candidates: Candidates
+    candidates: HyperparameterGrid
     rows: TrainingRows
     loss: Loss
     raw_loss: Loss
@@ -103,7 +103,7 @@ def prepare(settings: Settings, channels: Channels, stopping: Callable[[], bool]
             f"train: holds {found.rows} records, fewer than one mini-batch; set mini_batch_size to at most "
             f"{found.rows} (it is {settings.mini_batch_size})"
         )
-    scaler = make_scaler(settings, found)
+    scaler = make_scaler(settings, found.moments, found.label_moments, sparse=found.sparse)
     size = found.rows * found.feature_dim
     dtype: type[np.floating[Any]] = np.float64 if size <= SMALL else np.float32
     rows = TrainingRows(
@@ -122,7 +122,7 @@ def prepare(settings: Settings, channels: Channels, stopping: Callable[[], bool]
         settings,
         found,
         scaler,
-        make_candidates(settings, float(negatives / positives)),
+        make_grid(settings, float(negatives / positives)),
         rows,
         _loss(settings, scale),
         _loss(settings, 1.0),

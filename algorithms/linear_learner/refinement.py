@@ -9,8 +9,8 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from eigenline.algorithms.linear_learner.candidates import Candidates
 from eigenline.algorithms.linear_learner.hold_out import Judges
+from eigenline.algorithms.linear_learner.hyperparameter_grid import HyperparameterGrid
 from eigenline.algorithms.linear_learner.journal import Journal
 from eigenline.algorithms.linear_learner.judging import column_of, judge, linked, pick, sample_raw_scores
 from eigenline.algorithms.linear_learner.losses import Floats
@@ -44,7 +44,7 @@ class Refined:
     """
 
     parameters: NDArray[np.float64]
-    candidates: Candidates
+    candidates: HyperparameterGrid
     winner: int
     train_losses: NDArray[np.float64]
     losses: NDArray[np.float64]
@@ -57,7 +57,7 @@ class Refined:
 
 
 def refine(
-    problem: Problem, judges: Judges, start: Floats, lead: Candidates, journal: Journal
+    problem: Problem, judges: Judges, start: Floats, lead: HyperparameterGrid, journal: Journal
 ) -> Iterator[Report | Refined]:
     """Descend all strengths together from `start`, judge them, and refit the best on every record.
 
@@ -144,7 +144,7 @@ def _mean_of_folds(state: Polished, count: int) -> NDArray[np.float64]:
     return np.asarray(state.evaluation.loss.reshape(count, -1).mean(axis=1))
 
 
-def _unjudged(path: Candidates, state: Polished, folds: int, outputs: int) -> Refined:
+def _unjudged(path: HyperparameterGrid, state: Polished, folds: int, outputs: int) -> Refined:
     losses = _mean_of_folds(state, len(path))
     winner = int(np.argmin(np.where(np.isfinite(losses), losses, np.inf)))
     first = winner * folds * outputs
@@ -161,7 +161,7 @@ def _with_robust(refined: Refined, robust: RobustFinish, loss: str) -> Refined:
     return replace(refined, robust=robust, passes=passes, parameters=robust.parameters, calibration=calibration)
 
 
-def _for_all(problem: Problem, winner: Candidates, judges: Judges) -> Candidates:
+def _for_all(problem: Problem, winner: HyperparameterGrid, judges: Judges) -> HyperparameterGrid:
     """Return the winner for training on all records: an L2 that was found shrinks as the records grow.
 
     L2 is a normal prior of the weights; next to a mean over n records its strength is that of the prior over n.
@@ -171,14 +171,16 @@ def _for_all(problem: Problem, winner: Candidates, judges: Judges) -> Candidates
     return winner.with_values(wd=winner.wd * seen)
 
 
-def _objective(problem: Problem, judges: Judges, candidates: Candidates, left_out: NDArray[np.int64]) -> Objective:
+def _objective(
+    problem: Problem, judges: Judges, candidates: HyperparameterGrid, left_out: NDArray[np.int64]
+) -> Objective:
     settings = problem.settings
     rows = judges.rows if (left_out >= 0).any() else replace(judges.rows, folds=0)
     threads = problem.threads
     return Objective(rows, problem.loss, candidates, left_out, settings.num_outputs, settings.use_bias, threads)
 
 
-def _path(problem: Problem, judges: Judges, lead: Candidates) -> Candidates:
+def _path(problem: Problem, judges: Judges, lead: HyperparameterGrid) -> HyperparameterGrid:
     settings = problem.settings
     alone = settings.num_models == 1 or judges.name.startswith("train")
     strengths = lead.wd

@@ -9,9 +9,9 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from eigenline.algorithms.linear_learner.candidates import Candidates
+from eigenline.algorithms.linear_learner.hyperparameter_grid import HyperparameterGrid
 from eigenline.algorithms.linear_learner.model import LinearLearnerModel
-from eigenline.algorithms.linear_learner.scaler import Scaler
+from eigenline.algorithms.linear_learner.scaling import Scaler
 from eigenline.algorithms.linear_learner.selection import ThresholdCurve
 from eigenline.algorithms.linear_learner.survey import Survey
 
@@ -32,7 +32,7 @@ class Prepared:
 
     survey: Survey
     scaler: Scaler
-    candidates: Candidates
+    candidates: HyperparameterGrid
     objective_name: str
 
 

@@ -14,7 +14,7 @@ from typing import ClassVar, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from eigenline.algorithms.linear_learner.candidates import Candidates
+from eigenline.algorithms.linear_learner.hyperparameter_grid import HyperparameterGrid
 from eigenline.algorithms.linear_learner.journal import Journal
 from eigenline.algorithms.linear_learner.losses import Floats, Logistic
 from eigenline.algorithms.linear_learner.objective import Objective
@@ -71,7 +71,7 @@ class Calibration:
 class RobustFinish:
     """What was tried: per strength the criterion and the calibration; `parameters` of the best, if it won."""
 
-    candidates: Candidates
+    candidates: HyperparameterGrid
     criteria: NDArray[np.float64]
     losses: NDArray[np.float64]
     logistic_criterion: float

@@ -1,4 +1,4 @@
-"""The training records as the trainers want them: full passes in blocks, and epochs of mini-batches."""
+"""The training records as the trainers want them, and full passes over them in blocks."""
 
 from __future__ import annotations
 
@@ -9,15 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from eigenline.algorithms.batch import Batch, Batches, Features, concatenate, is_sparse, rebatch
-from eigenline.algorithms.linear_learner.scaler import Scaler
+from eigenline.algorithms.batch import Batch, Batches, Features, is_sparse
+from eigenline.algorithms.linear_learner.scaling import Scaler
 
 # A block's features and scores should stay in the processor's cache, and outweigh Python's overhead.
 BLOCK_BYTES = 4_000_000
-# Records of a stream that are shuffled among each other, and blocks of a held data set.
-WINDOW_BYTES = 48_000_000
-WINDOW_BLOCKS = 16
-CHUNK_ROWS = 2048
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,43 +86,10 @@ class TrainingRows:
                 part = batch.rows(first, first + size)
                 folds = fold_of(np.arange(start, start + len(part)), self.folds, self.seed) if self.folds else None
                 start += len(part)
-                yield self._block(part, folds, normalise=not self.folded)
+                yield self.block(part, folds, normalise=not self.folded)
 
-    def minibatches(self, size: int, epoch: int, left_out: int | None = None) -> Iterator[Block]:
-        """Yield one epoch of shuffled mini-batches of normalised records, without those of one fold.
-
-        What is in memory is shuffled as a whole as long as it has few blocks; more blocks, and streams,
-        are shuffled in windows of several blocks. The last batch may be smaller.
-        """
-        generator = np.random.default_rng([self.seed, epoch])
-        for window, positions in self._windows(generator):
-            if left_out is not None:
-                positions = positions[fold_of(positions, self.folds, self.seed) != left_out]
-            else:
-                positions = positions.copy()
-            first_positions = [start for start, _ in window]
-            generator.shuffle(positions)
-            chunk = max(1, CHUNK_ROWS // size) * size
-            for start in range(0, len(positions), chunk):
-                picked = _gather(window, first_positions, positions[start : start + chunk])
-                yield from self._split(picked, size)
-            del window, positions  # before the next window of a stream is read
-
-    def minibatches_in_order(self, size: int) -> Iterator[Block]:
-        """Yield one epoch of mini-batches in stored order, all of exactly `size` records."""
-        for chunk in rebatch(self.batches, max(1, CHUNK_ROWS // size) * size):
-            whole = len(chunk) // size * size
-            if whole:
-                yield from self._split(chunk.rows(0, whole), size)
-
-    def _split(self, batch: Batch, size: int) -> Iterator[Block]:
-        block = self._block(batch, None, normalise=True)
-        for start in range(0, len(batch), size):
-            if self.stopping():
-                return
-            yield block.rows(start, start + size)
-
-    def _block(self, batch: Batch, folds: NDArray[np.int64] | None, *, normalise: bool) -> Block:
+    def block(self, batch: Batch, folds: NDArray[np.int64] | None, *, normalise: bool) -> Block:
+        """Return a batch as the trainers multiply it: features normalised or raw, labels in the scaler's units."""
         assert batch.labels is not None
         if normalise:
             features = self.scaler.normalise(batch.features, self.dtype)
@@ -143,32 +106,6 @@ class TrainingRows:
             folds,
         )
 
-    def _windows(
-        self, generator: np.random.Generator
-    ) -> Iterator[tuple[list[tuple[int, Batch]], NDArray[np.int64]]]:
-        held = getattr(self.batches, "held", None)
-        if held is None:
-            yield from self._stream_windows()
-            return
-        starts = np.cumsum([0, *(len(batch) for batch in held)])
-        order = np.arange(len(held)) if len(held) <= WINDOW_BLOCKS else generator.permutation(len(held))
-        for first in range(0, len(order), WINDOW_BLOCKS):
-            chosen = np.sort(order[first : first + WINDOW_BLOCKS])
-            yield _window([(int(starts[i]), held[i]) for i in chosen])
-
-    def _stream_windows(self) -> Iterator[tuple[list[tuple[int, Batch]], NDArray[np.int64]]]:
-        pending: list[tuple[int, Batch]] = []
-        start, num_bytes = 0, 0
-        for batch in self.batches:
-            pending.append((start, batch))
-            start += len(batch)
-            num_bytes += batch.num_bytes
-            if num_bytes >= WINDOW_BYTES:
-                yield _window(pending)
-                pending, num_bytes = [], 0
-        if pending:
-            yield _window(pending)
-
 
 def _block_rows(batch: Batch) -> int:
     """Return how many records make a block; of wide sparse ones more, as each block costs O(feature_dim)."""
@@ -176,36 +113,6 @@ def _block_rows(batch: Batch) -> int:
     if is_sparse(batch.features):
         return max(4096, min(64 * batch.feature_dim, 16 * BLOCK_BYTES) // row_bytes)
     return max(64, min(4096, BLOCK_BYTES // row_bytes))
-
-
-def _window(blocks: list[tuple[int, Batch]]) -> tuple[list[tuple[int, Batch]], NDArray[np.int64]]:
-    return blocks, np.concatenate([np.arange(start, start + len(batch)) for start, batch in blocks])
-
-
-def _gather(window: list[tuple[int, Batch]], starts: list[int], positions: NDArray[np.int64]) -> Batch:
-    """Copy the records at these positions of the data set, in this order."""
-    if len(window) == 1:
-        return _take(window[0][1], positions - window[0][0])
-    which = np.searchsorted(starts, positions, side="right") - 1
-    order = np.argsort(which, kind="stable")
-    parts = [
-        _take(batch, positions[order[which[order] == i]] - start)
-        for i, (start, batch) in enumerate(window)
-        if (which == i).any()
-    ]
-    inverse = np.empty_like(order)
-    inverse[order] = np.arange(len(order))
-    return _take(concatenate(parts), inverse)
-
-
-def _take(batch: Batch, rows: NDArray[np.int64]) -> Batch:
-    features: Any = batch.features
-    return Batch(
-        features[rows] if is_sparse(features) else np.take(features, rows, axis=0),
-        None if batch.labels is None else batch.labels[rows],
-        None if batch.weights is None else batch.weights[rows],
-        batch.column_names,
-    )
 
 
 def fold_of(positions: NDArray[np.int64], folds: int, seed: int) -> NDArray[np.int64]:

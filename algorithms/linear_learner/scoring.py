@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from eigenline.algorithms.linear_learner.candidates import Candidates
+from eigenline.algorithms.linear_learner.hyperparameter_grid import HyperparameterGrid
 from eigenline.algorithms.linear_learner.losses import Floats, Loss
 from eigenline.algorithms.linear_learner.objective import raw_scores
 from eigenline.algorithms.linear_learner.rows import Block
@@ -20,7 +20,7 @@ SAMPLE_BYTES = 64_000_000
 
 
 def mean_losses(
-    blocks: Iterable[Block], loss: Loss, parameters: Floats, candidates: Candidates, outputs: int
+    blocks: Iterable[Block], loss: Loss, parameters: Floats, candidates: HyperparameterGrid, outputs: int
 ) -> NDArray[np.float64]:
     """Return the weighted mean loss of each model, shape (m,); class weights count, as in training."""
     from eigenline.algorithms.linear_learner.objective import loss_of_block

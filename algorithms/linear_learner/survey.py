@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from eigenline.algorithms.batch import Batch, Batches, is_sparse
 from eigenline.algorithms.errors import DataError, excerpt
-from eigenline.algorithms.linear_learner.moments import Moments
+from eigenline.algorithms.linear_learner.scaling import Moments
 from eigenline.algorithms.linear_learner.settings import Settings
 
 

@@ -8,11 +8,11 @@ from contextlib import nullcontext
 from eigenline.algorithms.batch import Channels
 from eigenline.algorithms.blas_threads import blas_out_of_the_way
 from eigenline.algorithms.linear_learner.finish import Finished, finish
+from eigenline.algorithms.linear_learner.minibatch_trainer import train_as_aws
 from eigenline.algorithms.linear_learner.problem import data_notices, prepare
 from eigenline.algorithms.linear_learner.reports import Notice, Prepared, Report, State, Trained
 from eigenline.algorithms.linear_learner.scoring import memory_bytes, spelled_bytes
 from eigenline.algorithms.linear_learner.settings import Settings
-from eigenline.algorithms.linear_learner.training_aws import train_as_aws
 from eigenline.algorithms.linear_learner.training_best import train_best
 
 

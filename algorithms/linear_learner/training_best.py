@@ -10,17 +10,18 @@ from collections.abc import Generator, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from eigenline.algorithms.linear_learner.early_stopping import EarlyStopping
 from eigenline.algorithms.linear_learner.finish import Finished
 from eigenline.algorithms.linear_learner.history import History, parallel_records, polished, with_outcome
 from eigenline.algorithms.linear_learner.hold_out import Judges, choose_judges
 from eigenline.algorithms.linear_learner.journal import Journal
+from eigenline.algorithms.linear_learner.minibatch_trainer import EarlyStopping
+from eigenline.algorithms.linear_learner.minibatches import shuffled_minibatches
 from eigenline.algorithms.linear_learner.problem import Problem, evaluation_blocks
 from eigenline.algorithms.linear_learner.refinement import WIDE, Refined, refine
 from eigenline.algorithms.linear_learner.reports import EpochReport, Notice, PolishReport, Report, State
 from eigenline.algorithms.linear_learner.scoring import binary_sample, choices, mean_losses
 from eigenline.algorithms.linear_learner.settings import Settings
-from eigenline.algorithms.linear_learner.stochastic import Ensemble, make_ensemble
+from eigenline.algorithms.linear_learner.sgd import Ensemble, make_ensemble
 
 # Naming one of these asks for a particular first-order method, which is then left to do the whole job.
 FIRST_ORDER = (
@@ -78,7 +79,7 @@ def train_best(problem: Problem, resume: State | None) -> Iterator[Report | Fini
         if stopper.stop:
             break
         losses, records = ensemble.run_epoch(
-            judges.rows.minibatches(settings.mini_batch_size, epoch, judges.left_out)
+            shuffled_minibatches(judges.rows, settings.mini_batch_size, epoch, judges.left_out)
         )
         if problem.rows.stopping():
             reason = STOPPED
@@ -241,7 +242,7 @@ def _train_alone(
         single.restore({**resume, "alive": np.array([0])}, candidates)
         first = int(resume["epochs"])
     for epoch in range(first, epochs):
-        losses, _ = single.run_epoch(problem.rows.minibatches(settings.mini_batch_size, epoch))
+        losses, _ = single.run_epoch(shuffled_minibatches(problem.rows, settings.mini_batch_size, epoch))
         if problem.rows.stopping():
             return None
         journal.note(stage, lambda done=epoch + 1: {**single.state(), "epochs": np.array(done)})  # type: ignore[misc]

@@ -9,11 +9,11 @@ import pytest
 from scipy.sparse import csr_array
 
 from eigenline.algorithms.blas_threads import blas_out_of_the_way, blas_threads, in_order
-from eigenline.algorithms.linear_learner.candidates import make_candidates
+from eigenline.algorithms.linear_learner.hyperparameter_grid import make_grid
 from eigenline.algorithms.linear_learner.losses import make_loss
 from eigenline.algorithms.linear_learner.objective import Objective
 from eigenline.algorithms.linear_learner.rows import TrainingRows
-from eigenline.algorithms.linear_learner.scaler import Scaler
+from eigenline.algorithms.linear_learner.scaling import Scaler
 from eigenline.algorithms.linear_learner.settings import read_settings
 from tests.algorithms.linear_learner import training_runs as runs
 
@@ -68,7 +68,7 @@ def test_the_number_of_threads_changes_no_bit_of_a_pass(rng, make):
     y = (X[:, 0] > 0).astype(np.float32)
     settings = read_settings({"predictor_type": "binary_classifier"})
     rows = TrainingRows(runs.held(make(X), y, pieces=7), Scaler(np.zeros(40), np.ones(40)), np.float32, folds=4)
-    candidates = make_candidates(settings, 1.0).take([0, 9, 18, 27])
+    candidates = make_grid(settings, 1.0).take([0, 9, 18, 27])
     single = Objective(rows, make_loss("logistic"), candidates, np.arange(4))
     parameters = rng.normal(size=(41, 4))
     with blas_out_of_the_way():

@@ -8,10 +8,10 @@ from scipy.sparse import csr_array
 from sklearn import metrics as oracle
 
 from eigenline.algorithms.batch import Batch
-from eigenline.algorithms.linear_learner.early_stopping import EarlyStopping
-from eigenline.algorithms.linear_learner.moments import Moments
+from eigenline.algorithms.linear_learner.minibatch_trainer import EarlyStopping
+from eigenline.algorithms.linear_learner.minibatches import ordered_minibatches, shuffled_minibatches
 from eigenline.algorithms.linear_learner.rows import TrainingRows, fold_of
-from eigenline.algorithms.linear_learner.scaler import Scaler, make_scaler
+from eigenline.algorithms.linear_learner.scaling import Moments, Scaler, make_scaler
 from eigenline.algorithms.linear_learner.scoring import ScoreSample
 from eigenline.algorithms.linear_learner.selection import choose_threshold, threshold_curve
 from eigenline.algorithms.linear_learner.settings import read_settings
@@ -64,7 +64,7 @@ def test_sparse_features_are_scaled_and_never_shifted(rng):
     X = rng.normal(size=(200, 3)) + 5
     settings = read_settings({"predictor_type": "regressor"})
     found = survey(runs.held(csr_array(X), X[:, 0]), settings)
-    assert not make_scaler(settings, found).shift.any()
+    assert not make_scaler(settings, found.moments, found.label_moments, sparse=found.sparse).shift.any()
 
 
 @given(st.integers(1, 50), st.integers(0, 2**40), st.integers(0, 2**31))
@@ -93,7 +93,7 @@ def test_an_epoch_has_every_record_once_but_those_left_out(pieces, stream, make)
     rows = TrainingRows(batches, Scaler(np.zeros(2), np.ones(2)), np.float64, folds=5)
     epochs = []
     for epoch in (0, 1):
-        blocks = list(rows.minibatches(30, epoch, left_out=2))
+        blocks = list(shuffled_minibatches(rows, 30, epoch, left_out=2))
         features = [b.features.toarray() if make is csr_array else b.features for b in blocks]
         labels = np.concatenate([block.labels[:, 0] for block in blocks])
         assert (np.concatenate(features)[:, 0] == labels).all()
@@ -107,7 +107,7 @@ def test_an_epoch_has_every_record_once_but_those_left_out(pieces, stream, make)
 def test_in_order_mini_batches_are_whole():
     batches = [Batch(np.ones((7, 1)), np.arange(7.0)), Batch(np.ones((8, 1)), np.arange(7.0, 15))]
     rows = TrainingRows(batches, Scaler(np.zeros(1), np.ones(1)), np.float64)
-    labels = [block.labels[:, 0].tolist() for block in rows.minibatches_in_order(4)]
+    labels = [block.labels[:, 0].tolist() for block in ordered_minibatches(rows, 4)]
     assert labels == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 11]]
 
 

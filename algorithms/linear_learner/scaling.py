@@ -1,4 +1,4 @@
-"""Normalisation of features and labels, and the way back to raw units."""
+"""Normalisation of features and labels: their streamed moments, the affine maps, and the way back to raw units."""
 
 from __future__ import annotations
 
@@ -12,12 +12,87 @@ from numpy.typing import NDArray
 from eigenline.algorithms.batch import Features, is_sparse
 from eigenline.algorithms.hyperparameters import AUTO
 from eigenline.algorithms.linear_learner.settings import Settings
-from eigenline.algorithms.linear_learner.survey import Survey
 
 # Beyond this ratio of mean to deviation, float32 products of raw features lose digits that matter.
 LARGEST_SHIFT = 30.0
 # Share of a column's reach that is added to its deviation, see `make_scaler`.
 REACH_SHARE = 0.1
+# float32 sums over this many rows lose at most 256 roundings; sums of blocks are float64
+BLOCK_ROWS = 256
+
+
+class Moments:
+    """Weighted mean, population deviation and largest magnitude of each column, streamed.
+
+    Sums are taken of ``x - shift`` with the first record as shift, so that a column of 1e9 + noise keeps
+    its noise; sparse columns are not shifted. Cost O(nd), memory O(d).
+    """
+
+    def __init__(self) -> None:
+        self.weight = 0.0
+        self._shift: NDArray[np.float64] = np.zeros(0)
+        self._sum: NDArray[np.float64] = np.zeros(0)
+        self._square: NDArray[np.float64] = np.zeros(0)
+        self._low: NDArray[np.float64] = np.zeros(0)
+        self._high: NDArray[np.float64] = np.zeros(0)
+
+    def update(self, features: Features, weights: NDArray[np.floating[Any]] | None) -> None:
+        """Add some records."""
+        if self._sum.size == 0:
+            width = features.shape[1]
+            self._shift = np.zeros(width) if is_sparse(features) else np.asarray(features[0], np.float64)
+            self._sum, self._square = np.zeros(width), np.zeros(width)
+            self._low, self._high = np.full(width, np.inf), np.full(width, -np.inf)
+        self.weight += features.shape[0] if weights is None else float(weights.sum(dtype=np.float64))
+        if is_sparse(features):
+            self._update_sparse(features, weights)
+        else:
+            self._update_dense(np.asarray(features), weights)
+
+    def _update_dense(self, features: NDArray[Any], weights: NDArray[Any] | None) -> None:
+        small = features.size <= 2_000_000
+        shift = self._shift.astype(np.float64 if small else features.dtype)
+        for start in range(0, len(features), BLOCK_ROWS):
+            block = features[start : start + BLOCK_ROWS] - shift
+            one = (
+                np.ones(len(block), block.dtype)
+                if weights is None
+                else weights[start : start + BLOCK_ROWS].astype(block.dtype)
+            )
+            self._sum += one @ block
+            np.minimum(self._low, block.min(axis=0), out=self._low)
+            np.maximum(self._high, block.max(axis=0), out=self._high)
+            np.multiply(block, block, out=block)
+            self._square += one @ block
+
+    def _update_sparse(self, features: Any, weights: NDArray[Any] | None) -> None:
+        width = features.shape[1]
+        data = features.data.astype(np.float64)
+        weight = 1.0 if weights is None else np.repeat(weights, np.diff(features.indptr))
+        self._sum += np.bincount(features.indices, data * weight, minlength=width)
+        self._square += np.bincount(features.indices, data * data * weight, minlength=width)
+        np.minimum(self._low, features.min(axis=0).toarray().ravel(), out=self._low)
+        np.maximum(self._high, features.max(axis=0).toarray().ravel(), out=self._high)
+
+    @property
+    def mean(self) -> NDArray[np.float64]:
+        """Mean of each column, shape (feature_dim,)."""
+        return self._shift + self._sum / self.weight
+
+    @property
+    def deviation(self) -> NDArray[np.float64]:
+        """Population standard deviation (ddof 0) of each column, shape (feature_dim,)."""
+        average = self._sum / self.weight
+        variance = np.maximum(self._square / self.weight - average * average, 0)
+        # what is left of a constant column is rounding, not spread
+        noise = 1e-12 * self._square / self.weight
+        return np.sqrt(np.where(variance > noise, variance, 0))
+
+    @property
+    def reach(self) -> NDArray[np.float64]:
+        """Largest distance of a value from its column's mean, shape (feature_dim,)."""
+        average = self._sum / self.weight
+        return np.maximum(self._high - average, average - self._low)
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,8 +163,8 @@ class Scaler:
         return folded[:-1], folded[-1] + self.label_shift
 
 
-def make_scaler(settings: Settings, survey: Survey) -> Scaler:
-    """Decide from settings and data what is shifted and scaled.
+def make_scaler(settings: Settings, moments: Moments, label_moments: Moments, *, sparse: bool) -> Scaler:
+    """Decide from settings and the moments of features and labels what is shifted and scaled.
 
     Notes
     -----
@@ -101,10 +176,9 @@ def make_scaler(settings: Settings, survey: Survey) -> Scaler:
     deviation, so its few other values become enormous and fit for nothing; this bounds every normalised
     value by 10. It is invariant to the columns' units, as the deviation is.
     """
-    moments = survey.moments
     mean, deviation = moments.mean, moments.deviation
     unbias = settings.use_bias if settings.unbias_data == AUTO else bool(settings.unbias_data)
-    shift = np.zeros_like(mean) if survey.sparse or not unbias else mean
+    shift = np.zeros_like(mean) if sparse or not unbias else mean
     if settings.normalize_data:  # `auto` is on
         scale = deviation
         if not settings.as_aws and not settings.is_set("wd") and not settings.is_set("l1"):
@@ -117,8 +191,8 @@ def make_scaler(settings: Settings, survey: Survey) -> Scaler:
         factor = np.ones_like(mean)
     if not settings.is_regression:
         return Scaler(shift, factor)
-    label_mean = float(survey.label_moments.mean[0])
-    label_deviation = float(survey.label_moments.deviation[0])
+    label_mean = float(label_moments.mean[0])
+    label_deviation = float(label_moments.deviation[0])
     unbias_label = settings.use_bias if settings.unbias_label == AUTO else bool(settings.unbias_label)
     normalize_label = settings.normalize_label in (AUTO, True)
     return Scaler(

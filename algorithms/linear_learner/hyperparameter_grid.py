@@ -45,7 +45,7 @@ AUTO_NUM_MODELS = 32
 
 
 @dataclass(frozen=True, eq=False)
-class Candidates:
+class HyperparameterGrid:
     """Hyperparameters of m models; every field has shape (m,), float64."""
 
     learning_rate: NDArray[np.float64]
@@ -64,11 +64,11 @@ class Candidates:
     def __len__(self) -> int:
         return len(self.learning_rate)
 
-    def take(self, chosen: NDArray[np.intp] | list[int]) -> Candidates:
+    def take(self, chosen: NDArray[np.intp] | list[int]) -> HyperparameterGrid:
         """Return the hyperparameters of some of the models."""
-        return Candidates(**{field.name: getattr(self, field.name)[chosen] for field in fields(self)})
+        return HyperparameterGrid(**{field.name: getattr(self, field.name)[chosen] for field in fields(self)})
 
-    def with_values(self, **values: NDArray[np.float64]) -> Candidates:
+    def with_values(self, **values: NDArray[np.float64]) -> HyperparameterGrid:
         """Return the same models with some vectors replaced."""
         return replace(self, **values)
 
@@ -87,7 +87,7 @@ class Candidates:
         return values
 
 
-def make_candidates(settings: Settings, balanced_weight: float) -> Candidates:
+def make_grid(settings: Settings, balanced_weight: float) -> HyperparameterGrid:
     """Lay out the models: what the user set is the same in all, what is `auto` is explored.
 
     Parameters
@@ -121,7 +121,7 @@ def make_candidates(settings: Settings, balanced_weight: float) -> Candidates:
         # neighbours on the ladder take turns, so that every weight meets every L2 strength
         order = (np.arange(count) + np.arange(count) // 4) % len(weights)
         columns["positive_example_weight"] = np.array(weights)[order]
-    return Candidates(**columns)
+    return HyperparameterGrid(**columns)
 
 
 def _points(free: Mapping[str, tuple[float, ...]], count: int) -> list[dict[str, float]]:

@@ -60,7 +60,7 @@ def test_every_host_fails_with_the_reason_of_the_first(port: int) -> None:
 
 def test_a_first_host_that_is_killed_fails_the_others_at_once(port: int) -> None:
     program = (
-        "import sys, time\nfrom container.hosts import Followers\n"
+        "import sys, time\nfrom eigenline.container.hosts import Followers\n"
         "followers = Followers(1, int(sys.argv[1]))\ntime.sleep(60)"
     )
     first = subprocess.Popen([sys.executable, "-c", program, str(port)])

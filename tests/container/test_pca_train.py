@@ -37,7 +37,7 @@ def make_tree(root: Path, hyperparameters: Mapping[str, str], channels: Mapping[
 
 def start_train(root: Path) -> subprocess.Popen[str]:
     environment = {**os.environ, "SAGEMAKER_BASE_DIR": str(root)}
-    command = [sys.executable, "-c", "import sys; from container.train import main; sys.exit(main())"]
+    command = [sys.executable, "-c", "import sys; from eigenline.container.train import main; sys.exit(main())"]
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 

@@ -109,7 +109,8 @@ def test_a_kill_in_the_middle_of_saving_leaves_a_complete_state(tmp_path: Path) 
     program = (
         "import sys, numpy as np\n"
         "from io import StringIO\nfrom pathlib import Path\n"
-        "from eigenline.container.checkpoints import FolderCheckpoints\nfrom eigenline.container.metric_lines import JobLog\n"
+        "from eigenline.container.checkpoints import FolderCheckpoints\n"
+        "from eigenline.container.metric_lines import JobLog\n"
         "kept = FolderCheckpoints(Path(sys.argv[1]), 'pca', JobLog(StringIO()))\n"
         "epoch = 0\n"
         "while True:\n"

@@ -70,8 +70,8 @@ def test_nothing_that_only_builds_is_in_it(image: str) -> None:
 @clause("Image", "what both commands import is compiled, so that they start fast", **ONLY_THE_IMAGE)
 def test_what_is_imported_is_compiled(image: str) -> None:
     program = (
-        "import eigenline.container.training_job, eigenline.container.linear_learner_job, eigenline.container.pca_job\n"
-        "import eigenline.serve.server, sys, os\n\n"
+        "import eigenline.container.training_job, eigenline.container.linear_learner_job\n"
+        "import eigenline.container.pca_job, eigenline.serve.server, sys, os\n"
         "files = [m.__spec__ for m in sys.modules.values() if getattr(m, '__spec__', None)]\n"
         "print(len(files), [s.name for s in files if s.cached and not os.path.exists(s.cached)])"
     )

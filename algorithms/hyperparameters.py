@@ -17,7 +17,10 @@ AUTO: Final[Auto] = "auto"
 
 # Python's own int() and float() also take "1_000", " 7 " and non-ASCII digits; SageMaker's schema does not.
 _INTEGER = re.compile(r"[+-]?[0-9]+")
-_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+# Each character can be matched in one way only, or digits before a letter would take quadratic time.
+_NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
+_LONGEST_INTEGER = 18  # digits; beyond, nothing is meant seriously, and Python's int() takes quadratic time
+_LONGEST_NUMBER = 999  # characters
 
 
 @dataclass(frozen=True)
@@ -50,8 +53,7 @@ def integer(low: int, high: int | None = None) -> Domain:
     """Integers from `low` to `high`, both included; without `high`, without end."""
 
     def parse(text: str) -> int:
-        # Beyond 18 digits nothing is meant seriously, and Python's int() grows quadratic.
-        if not _INTEGER.fullmatch(text) or len(text) > 18:
+        if len(text) > _LONGEST_INTEGER or not _INTEGER.fullmatch(text):
             raise ValueError(text)
         value = int(text)
         if value < low or (high is not None and value > high):
@@ -66,7 +68,7 @@ def number(low: float, high: float = math.inf, *, low_open: bool = False, high_o
     """Finite real numbers between `low` and `high`; an open end is itself excluded."""
 
     def parse(text: str) -> float:
-        if not _NUMBER.fullmatch(text):
+        if len(text) > _LONGEST_NUMBER or not _NUMBER.fullmatch(text):
             raise ValueError(text)
         value = float(text)
         inside_low = value > low if low_open else value >= low

@@ -10,8 +10,10 @@ from typing import Final
 
 from eigenline.algorithms.errors import DataError, excerpt
 
-# Python's float() also takes "1_000" and non-ASCII digits.
-_NUMBER: Final = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+# Python's float() also takes "1_000" and non-ASCII digits. Each character can be matched in one way only: with
+# `[0-9]+\.?[0-9]*`, digits before a letter would be tried in every split, in quadratic time.
+_NUMBER: Final = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
+_LONGEST_NUMBER: Final = 999  # characters; a double has at most 767 significant digits
 _TAB_BEFORE_QUOTE: Final = re.compile(r'(^|,) *\t[ \t]*"')
 BLANKS: Final = " \t\r"  # what may surround a number; JSON, which the fast parser follows, has the same
 _MISSING: Final = frozenset(
@@ -35,8 +37,12 @@ def split_cells(line: str) -> list[str]:
 
 
 def is_number(cell: str) -> bool:
-    """Tell whether a cell is a finite decimal number."""
-    return _NUMBER.fullmatch(cell) is not None and len(cell) < 1000 and math.isfinite(float(cell))
+    """Return whether a cell is a finite decimal number."""
+    return _is_decimal(cell) and math.isfinite(float(cell))
+
+
+def _is_decimal(cell: str) -> bool:
+    return len(cell) <= _LONGEST_NUMBER and _NUMBER.fullmatch(cell) is not None
 
 
 def looks_like_names(cells: Sequence[str]) -> bool:
@@ -77,7 +83,7 @@ def parse_cells(
         )
     values = []
     for column, cell in enumerate(cells, start=1):
-        value = float(cell) if _NUMBER.fullmatch(cell) and len(cell) < 1000 else math.nan
+        value = float(cell) if _is_decimal(cell) else math.nan
         if not abs(value) < _LARGEST:
             label = f" ({excerpt(names[column - 1])})" if names and column <= len(names) else ""
             raise DataError(
@@ -117,7 +123,7 @@ def _separator_hint(cells: Sequence[str]) -> str:
 def _cell_hint(cell: str, cells: Sequence[str], line: int) -> str:
     if cell.startswith(("{", "[")):
         return " This looks like JSON, but the content type says CSV."
-    if re.fullmatch(r"[0-9]+:\S+.*", cell):
+    if re.match(r"[0-9]+:\S", cell):
         return " This looks like libsvm text; send sparse data as recordIO-protobuf."
     if "\ufffd" in cell or not cell[:20].replace("\t", " ").isprintable():
         return " This is not text: is it a binary or compressed file, or not UTF-8?"
@@ -125,7 +131,7 @@ def _cell_hint(cell: str, cells: Sequence[str], line: int) -> str:
         return _separator_hint(cells)
     if cell.lower() in _MISSING:
         return " Missing and infinite values must be filled in or left out beforehand."
-    if _NUMBER.fullmatch(cell):
+    if _is_decimal(cell):
         return " It is too large for float32."
     if line == 1:
         return " If this line holds column names, say so: 'text/csv;header=present'."

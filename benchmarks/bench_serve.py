@@ -28,7 +28,7 @@ from benchmarks.serve_peers import Peer, install, is_installed, peers
 from benchmarks.timing import print_machine, print_table
 from eigenline import write_recordio
 from eigenline.algorithms.linear_learner.model import LinearLearnerModel
-from eigenline.formats.artifact import write_artifact
+from eigenline.formats.artifact.model_file import write_artifact
 
 FEATURES = 784
 TYPES = {"csv": "text/csv", "json": "application/json", "recordio": "application/x-recordio-protobuf"}

@@ -22,7 +22,7 @@ import numpy as np
 from benchmarks.load import resident_bytes
 from benchmarks.timing import print_machine, print_table
 from eigenline.algorithms.linear_learner.model import LinearLearnerModel
-from eigenline.formats.artifact import write_artifact
+from eigenline.formats.artifact.model_file import write_artifact
 
 MODELS = 2000
 FEATURES = 10

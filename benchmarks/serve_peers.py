@@ -20,10 +20,10 @@ _MODEL = """
 import io, json, struct, sys
 import numpy as np
 sys.path.insert(0, {root!r})
-from eigenline.formats.artifact import read_artifact
+from eigenline.formats.artifact.model_file import read_artifact
 from eigenline.formats.requests import read_features
 from eigenline.formats.answers import write_answer
-from eigenline.formats.record_pb2 import Record
+from eigenline.formats.recordio.record_pb2 import Record
 model = read_artifact(open({artifact!r}, "rb").read())
 
 def features_of(body, content_type):

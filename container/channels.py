@@ -13,11 +13,11 @@ from eigenline.algorithms.errors import DataError, UserError
 from eigenline.container.channel_files import WHOLE_BYTES, find_files, fingerprint
 from eigenline.container.configuration import ChannelDescription
 from eigenline.container.pipes import PATIENCE_SECONDS, StoppedWhileWaiting, open_pipe
-from eigenline.container.wrapped_records import unwrap
 from eigenline.formats.content_types import CSV, ContentType, parse_content_type
 from eigenline.formats.machine_limits import cpu_quota
+from eigenline.formats.read_buffer import Source
 from eigenline.formats.reading import read_batches
-from eigenline.formats.windows import Source
+from eigenline.formats.recordio.wrapped import unwrap
 
 Labels: TypeAlias = Literal["required", "ignored"]
 

@@ -26,7 +26,7 @@ from eigenline.container.startup_log import (
     resolved_hyperparameters,
 )
 from eigenline.container.stopping import StoppedBeforeModel, Stopping
-from eigenline.formats.artifact import write_artifact
+from eigenline.formats.artifact.model_file import write_artifact
 from eigenline.formats.machine_limits import memory_limit
 from eigenline.version import version
 

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from eigenline.algorithms.linear_learner.estimators import LinearLearnerClassifier, LinearLearnerRegressor
     from eigenline.algorithms.pca.estimator import PCA
-    from eigenline.formats.record_arrays import read_recordio, read_recordio_answer
-    from eigenline.formats.record_writer import write_recordio, write_recordio_to
+    from eigenline.formats.recordio.arrays import read_recordio, read_recordio_answer
+    from eigenline.formats.recordio.writer import write_recordio, write_recordio_to
 
     __version__: str
 
@@ -25,10 +25,10 @@ _HOMES = {
     "LinearLearnerClassifier": "eigenline.algorithms.linear_learner.estimators",
     "LinearLearnerRegressor": "eigenline.algorithms.linear_learner.estimators",
     "PCA": "eigenline.algorithms.pca.estimator",
-    "read_recordio": "eigenline.formats.record_arrays",
-    "read_recordio_answer": "eigenline.formats.record_arrays",
-    "write_recordio": "eigenline.formats.record_writer",
-    "write_recordio_to": "eigenline.formats.record_writer",
+    "read_recordio": "eigenline.formats.recordio.arrays",
+    "read_recordio_answer": "eigenline.formats.recordio.arrays",
+    "write_recordio": "eigenline.formats.recordio.writer",
+    "write_recordio_to": "eigenline.formats.recordio.writer",
 }
 
 __all__ = [

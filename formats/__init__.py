@@ -1,1 +1,1 @@
-"""The two doors: bytes to arrays and arrays to bytes. Knows no folders, no HTTP, no SageMaker job."""
+"""Bytes to arrays and arrays to bytes: training data, requests, responses, model artifacts."""

@@ -1,4 +1,4 @@
-"""Answers: named columns of numbers as JSON, JSON Lines, CSV or recordIO-protobuf, as the service writes them."""
+"""Response bodies: named columns of numbers as JSON, JSON Lines, CSV or recordIO-protobuf."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eigenline.formats.content_types import CSV, JSON, JSON_LINES, RECORDIO
-from eigenline.formats.record_writer import write_label_records
+from eigenline.formats.recordio.writer import write_label_records
 
 
 def write_answer(columns: Mapping[str, NDArray[Any]], *, envelope: str, media_type: str) -> bytes:
-    """Write what a model says of some records, one entry a record, in their order.
+    """Write a model's output for some records, one entry per record, in their order.
 
     Parameters
     ----------
     columns
-        Name -> shape (n,), or (n, c) for a list of numbers a record. ``predicted_label`` is written as whole
+        Name -> shape (n,), or (n, c) for a list of numbers per record. ``predicted_label`` is written as whole
         numbers. Float32 is widened to the double that is printed with the fewest digits, as the service does.
     envelope
         Name of the list in the JSON form: ``projections`` or ``predictions``.
@@ -58,7 +58,7 @@ def _texts(name: str, column: NDArray[Any], comma: str) -> list[str]:
         return list(map(str, column.astype(np.int64).tolist()))
     if column.ndim == 1 and np.isfinite(column).all():
         return list(map(repr, column.tolist()))  # what JSON's encoder writes of a finite number
-    # One call of the C encoder for the whole column; its own separators then tell the records apart.
+    # One call of the C encoder for the whole column, which is then cut at its own separators.
     text = json.dumps(column.tolist(), separators=(comma, ":"))
     if column.ndim == 1:
         return text[1:-1].split(comma)

@@ -1,4 +1,4 @@
-"""Content types: what a header or a channel names, under any spelling, and which answer a client accepts."""
+"""Content types: parsed from a header or a channel under any spelling, and negotiated for a response."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ RECORDIO: Final = "application/x-recordio-protobuf"
 CSV: Final = "text/csv"
 JSON: Final = "application/json"
 JSON_LINES: Final = "application/jsonlines"
-OFFERED: Final = (JSON, JSON_LINES, RECORDIO, CSV)
+RESPONSE_TYPES: Final = (JSON, JSON_LINES, RECORDIO, CSV)
 
 # Spellings met in SDKs, notebooks and other SageMaker containers.
 _ALIASES: Final = {
@@ -33,13 +33,13 @@ _ALIASES: Final = {
     "application/x-recordio": RECORDIO,
     "application/x-labeled-vector-protobuf": RECORDIO,
 }
-_KNOWN: Final = {**_ALIASES, **{name: name for name in OFFERED}}
+_KNOWN: Final = {**_ALIASES, **{name: name for name in RESPONSE_TYPES}}
 _UTF8: Final = frozenset({"utf-8", "utf8", "us-ascii", "ascii"})
 _MOST_LABELS: Final = 1_000_000
 
 
 class UnsupportedContentType(UserError):  # noqa: N818 -- named after the HTTP status, 415
-    """The data is declared as something that no reader here understands."""
+    """The data is declared as something that no reader here can read."""
 
 
 class NotAcceptable(UserError):  # noqa: N818 -- named after the HTTP status, 406
@@ -74,7 +74,7 @@ class ContentType:
         return int(text)
 
     def header(self) -> bool | None:
-        """Return whether CSV begins with a line of column names; None where ``header`` does not say."""
+        """Return whether CSV begins with a line of column names; None where ``header`` is not given."""
         text = self.parameters.get("header")
         if text is None:
             return None
@@ -86,7 +86,7 @@ class ContentType:
 
 
 def parse_content_type(header: str) -> ContentType:
-    """Understand a Content-Type header or a channel's ``ContentType``.
+    """Parse a Content-Type header or a channel's ``ContentType``.
 
     Letter case, spaces and quotes around values do not matter; `_ALIASES` lists other accepted spellings.
 
@@ -119,11 +119,11 @@ def _unsupported(media_type: str, header: str) -> str:
     return f"{named}; supported are {', '.join((RECORDIO, CSV, JSON, JSON_LINES))}.{hint}"
 
 
-def negotiate(accept: str | None, offered: Sequence[str] = OFFERED, default: str = JSON) -> str:
-    """Choose the media type of an answer from an Accept header.
+def negotiate(accept: str | None, offered: Sequence[str] = RESPONSE_TYPES, default: str = JSON) -> str:
+    """Choose the media type of a response from an Accept header.
 
     The client's highest quality wins; among equals the more specific range, then the first named. A wildcard
-    is answered with `default` where that matches, otherwise with the first of `offered` that does.
+    means `default` where that matches, otherwise with the first of `offered` that does.
 
     Parameters
     ----------
@@ -132,7 +132,7 @@ def negotiate(accept: str | None, offered: Sequence[str] = OFFERED, default: str
     offered
         Media types that the answer can take.
     default
-        What ``*/*`` means: `JSON`, unless the container was told otherwise. Any spelling is understood.
+        What ``*/*`` means: `JSON`, unless the server is configured otherwise. Any spelling is accepted.
 
     Raises
     ------

@@ -1,6 +1,6 @@
 """CPU quota and memory limit of this process, from control groups of version 1 and 2.
 
-A container's limits are not what `os.cpu_count` and the total memory say: a one-CPU container on a 64-core
+A container's limits do not show in `os.cpu_count` and the total memory: a one-CPU container on a 64-core
 host would otherwise start 64 workers, and be killed for the memory of a job that "fits" the host.
 """
 

@@ -8,9 +8,10 @@ from typing import Final, Literal, TypeAlias
 from eigenline.algorithms.batch import Batch
 from eigenline.algorithms.errors import DataError
 from eigenline.formats.content_types import CSV, JSON, RECORDIO, ContentType, parse_content_type
-from eigenline.formats.record import Block
-from eigenline.formats.recordio import RecordIOReader
-from eigenline.formats.windows import Source, open_window
+from eigenline.formats.likely_causes import width_hint
+from eigenline.formats.read_buffer import Source, open_read_buffer
+from eigenline.formats.recordio.reader import RecordIOReader
+from eigenline.formats.recordio.record import Block
 
 Labels: TypeAlias = Literal["required", "optional", "ignored"]
 _TEXT_SHARE: Final = 4  # of a block: the numbers of a text can take twice its bytes as float32
@@ -44,8 +45,8 @@ def read_batches(
     feature_dim
         The number of features that every record must have, where that is known beforehand.
     processes
-        In how many processes a long CSV source is parsed, ahead of whoever takes the batches: as many as there are
-        CPUs to use. 1 parses in this process. They are forked when the first batch is asked for, and end with the
+        In how many processes a long CSV source is parsed, ahead of the computation: as many as there are
+        CPUs to use. 1 parses in this process. They are forked for the first batch, and end with the
         last one or when the iterator is closed.
 
     Raises
@@ -58,15 +59,15 @@ def read_batches(
     kind = parse_content_type(content_type) if isinstance(content_type, str) else content_type
     if kind.media_type == CSV:
         block_bytes = max(1, block_bytes // _TEXT_SHARE)
-    window = open_window(source, block_bytes, name=name)
+    buffer = open_read_buffer(source, block_bytes, name=name)
     if kind.media_type == RECORDIO:
-        yield from _check(RecordIOReader(name, feature_dim).read(window), name, labels, feature_dim)
+        yield from _check(RecordIOReader(name, feature_dim).read(buffer), name, labels, feature_dim)
     elif kind.media_type == CSV:
-        from eigenline.formats.csv_text import CsvReader
+        from eigenline.formats.csv.reader import CsvReader
 
-        yield from CsvReader(kind, name, labels, feature_dim, processes=processes).read(window)
+        yield from CsvReader(kind, name, labels, feature_dim, processes=processes).read(buffer)
     else:
-        from eigenline.formats.json_text import read_json, read_json_lines
+        from eigenline.formats.json.reader import read_json, read_json_lines
 
         if labels == "required":
             raise DataError(
@@ -74,7 +75,7 @@ def read_batches(
                 "recordIO-protobuf or CSV."
             )
         read = read_json if kind.media_type == JSON else read_json_lines
-        yield from _check(read(window, name), name, labels, feature_dim)
+        yield from _check(read(buffer, name), name, labels, feature_dim)
 
 
 def _check(
@@ -88,7 +89,7 @@ def _check(
             feature_dim = width
         elif width != feature_dim:
             raise DataError(
-                f"{where}: it has {width} features, expected {feature_dim}.{_hint(width, feature_dim)}"
+                f"{where}: it has {width} features, expected {feature_dim}.{width_hint(width, feature_dim)}"
             )
         if labels == "required" and block.labels is None:
             raise DataError(f"{where}: it has no label; training needs one under label['values'].")
@@ -99,11 +100,3 @@ def _check(
             raise DataError(f"{where}: some records have a label and some have none.")
         labelled = block.labels is not None
         yield Batch(block.features, block.labels)
-
-
-def _hint(width: int, feature_dim: int) -> str:
-    if width == feature_dim + 1:
-        return " One more than expected: is the label still in it?"
-    if width == feature_dim - 1:
-        return " One less than expected: was the first feature taken for a label?"
-    return ""

@@ -9,13 +9,13 @@ import numpy as np
 from eigenline.algorithms.batch import Features
 from eigenline.algorithms.errors import DataError
 from eigenline.formats.content_types import CSV, JSON, RECORDIO, ContentType, parse_content_type
-from eigenline.formats.csv_strict import counted, width_hint
-from eigenline.formats.csv_text import CsvReader
-from eigenline.formats.framing import MAGIC_BYTES
-from eigenline.formats.json_text import parse_json, parse_json_lines
-from eigenline.formats.record import parse_record, stack_rows
-from eigenline.formats.recordio import RecordIOReader
-from eigenline.formats.windows import open_window
+from eigenline.formats.csv.reader import CsvReader
+from eigenline.formats.json.reader import parse_json, parse_json_lines
+from eigenline.formats.likely_causes import counted, width_hint
+from eigenline.formats.read_buffer import open_read_buffer
+from eigenline.formats.recordio.framing import MAGIC_BYTES
+from eigenline.formats.recordio.reader import RecordIOReader
+from eigenline.formats.recordio.record import parse_record, stack_rows
 
 _NAME: Final = "request"
 
@@ -26,7 +26,7 @@ def read_features(body: bytes, content_type: ContentType | str, feature_dim: int
     Parameters
     ----------
     content_type
-        CSV has no label unless its ``label_size`` says so; then the label columns are skipped. Labels of
+        CSV has no label unless it has a ``label_size``; then the label columns are skipped. Labels of
         recordIO records are skipped.
     feature_dim
         The number of features that the model takes.
@@ -67,18 +67,18 @@ def _read(body: bytes, kind: ContentType) -> Features:
 
 def _read_csv(body: bytes, kind: ContentType) -> Features:
     reader = CsvReader(kind, _NAME, "ignored", default_label_size=0, sniff_header=False)
-    window = open_window(body, len(body), name=_NAME, unpack=False)
-    blocks = [batch.features for batch in reader.read(window)]
+    buffer = open_read_buffer(body, len(body), name=_NAME, unpack=False)
+    blocks = [batch.features for batch in reader.read(buffer)]
     return _stack(blocks) if blocks else np.zeros((0, 0), np.float32)
 
 
 def _read_recordio(body: bytes) -> Features:
     if body[:1] == MAGIC_BYTES[:1] and body[:4] != MAGIC_BYTES:
-        # Chosen: a single payload without its frame is understood, because batch transform in the SDK's local
+        # Chosen: a single payload without its frame is accepted, because batch transform in the SDK's local
         # mode takes the frames off when it splits by RecordIO.
         return _float32(stack_rows([parse_record(body, _NAME)], _NAME).features)
-    window = open_window(body, len(body), name=_NAME, unpack=False)
-    blocks = [block.features for block, _ in RecordIOReader(_NAME).read(window)]
+    buffer = open_read_buffer(body, len(body), name=_NAME, unpack=False)
+    blocks = [block.features for block, _ in RecordIOReader(_NAME).read(buffer)]
     widths = {int(block.shape[1]) for block in blocks}
     if len(widths) > 1:
         raise DataError(f"The request's records have different numbers of features: {sorted(widths)}.")

@@ -11,8 +11,8 @@ from typing import Any
 from eigenline.algorithms.errors import DataError, UserError
 from eigenline.algorithms.linear_learner.model import LinearLearnerModel
 from eigenline.algorithms.pca.model import PCAModel
-from eigenline.formats.artifact import read_artifact
-from eigenline.formats.model_tar import read_model_tar
+from eigenline.formats.artifact.model_file import read_artifact
+from eigenline.formats.artifact.model_tar import read_model_tar
 
 # Files beside the artifact that begin like one: cards and tables that people add.
 _NOT_ARTIFACTS = (".json", ".csv", ".txt", ".md", ".html", ".pdf", ".png", ".tar.gz", ".tar", ".gz")

@@ -17,7 +17,7 @@ from eigenline.algorithms.batch import Features, is_sparse
 from eigenline.algorithms.errors import DataError, UserError
 from eigenline.formats.answers import write_answer
 from eigenline.formats.content_types import CSV, JSON, JSON_LINES, RECORDIO, negotiate, parse_content_type
-from eigenline.formats.pass_through import pass_through
+from eigenline.formats.recordio.pass_through import pass_through
 from eigenline.formats.requests import read_features
 from eigenline.serve.answers import Answer, Refusal, message, refuse
 from eigenline.serve.columns import COLUMNS, Computation

@@ -44,8 +44,8 @@ CONCURRENCY = {"threading", "multiprocessing", "concurrent", "ctypes", "subproce
 CONCURRENCY_ALLOWED = {
     "algorithms/blas_threads.py": "blocks of one pass run on threads: a block alone fills no CPU",
     "algorithms/pca/sparse_products.py": "sparse products use one CPU each; threads of our own use the others",
-    "formats/csv_numbers.py": "the parser keeps a buffer for each thread that parses",
-    "formats/csv_workers.py": "parsing holds the interpreter, so other cores are reached only by processes",
+    "formats/json/parser.py": "the parser keeps a buffer for each thread that parses",
+    "formats/csv/workers.py": "parsing holds the interpreter, so other cores are reached only by processes",
 }
 
 

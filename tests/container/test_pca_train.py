@@ -18,7 +18,7 @@ import pytest
 from numpy.typing import NDArray
 
 from eigenline import write_recordio
-from eigenline.formats.artifact import read_artifact
+from eigenline.formats.artifact.model_file import read_artifact
 
 GIVEN = {"feature_dim": "6", "mini_batch_size": "50", "num_components": "2"}
 

@@ -1,21 +1,16 @@
 """Objects and attributes that SageMaker wrapped in recordIO frames."""
 
-import contextlib
-import io
 import json
 import struct
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from eigenline import write_recordio
 from eigenline.algorithms.errors import DataError
 from eigenline.container.channels import PipeChannel
 from eigenline.container.configuration import ChannelDescription
-from eigenline.container.wrapped_records import Unwrapped, unwrap
 from tests.container.channel_data import CSV_TEXT, LABELS, ROWS, feed, labels_of, never, pipe_channel, rows_of
 
 
@@ -38,20 +33,6 @@ def test_recordio_in_frames_is_read_once_or_twice_framed(folder: Path, twice: bo
     feed(folder / "train_0", [data[:5], data[5:]])
     channel = PipeChannel(ChannelDescription("train", mode="Pipe", wrapped=True), folder, "required", never, 5)
     np.testing.assert_array_equal(rows_of(iter(channel)), ROWS)
-
-
-@given(st.lists(st.binary(max_size=40)), st.integers(1, 7))
-def test_whatever_was_framed_comes_out_whole(contents: list[bytes], step: int) -> None:
-    framed = b"".join(map(frame, contents))
-    stream = io.BufferedReader(Unwrapped(io.BufferedReader(io.BytesIO(framed), step), "pipe", ending=b"\n"))  # type: ignore[arg-type]
-    expected = b"".join(c if c.endswith(b"\n") or not c else c + b"\n" for c in contents)
-    assert stream.read() == expected
-
-
-@given(st.binary(max_size=60))
-def test_any_bytes_are_contents_or_a_data_error(data: bytes) -> None:
-    with contextlib.suppress(DataError):
-        unwrap(io.BufferedReader(io.BytesIO(data)), "pipe", text=True).read()  # type: ignore[arg-type]
 
 
 # --- augmented manifests: a frame an attribute ------------------------------------------------------------------
@@ -116,19 +97,3 @@ def test_a_writer_that_dies_within_an_attribute_is_an_error(folder: Path) -> Non
     feed(folder / "train_0", [data[:-5]])
     with pytest.raises(DataError, match=r"frame 8 ends \d bytes early"):
         list(pipe_channel(folder, wrapped=True))
-
-
-@given(
-    st.lists(st.tuples(st.integers(0, 9), st.lists(st.integers(-99, 99), min_size=2, max_size=2)), min_size=2),
-    st.integers(1, 50),
-)
-def test_any_two_attributes_are_joined_in_any_pieces(rows: list[tuple[int, list[int]]], step: int) -> None:
-    framed = b"".join(frame(b"%d" % label) + frame(b"%d,%d" % tuple(values)) for label, values in rows)
-    stream = unwrap(io.BufferedReader(io.BytesIO(framed), step), "pipe", text=True)  # type: ignore[arg-type]
-    assert stream.read() == b"".join(b"%d,%d,%d\n" % (label, *values) for label, values in rows)
-
-
-@given(st.binary(max_size=60))
-def test_any_bytes_are_records_or_a_data_error(data: bytes) -> None:
-    with contextlib.suppress(DataError):
-        unwrap(io.BufferedReader(io.BytesIO(data)), "pipe", text=False).read()  # type: ignore[arg-type]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from eigenline import write_recordio
-from eigenline.formats.record_pb2 import Record
+from eigenline.formats.recordio.record_pb2 import Record
 from tests.contract.clauses import clause
 from tests.contract.endpoints import Endpoint
 from tests.contract.trees import labelled_rows

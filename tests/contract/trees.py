@@ -11,7 +11,7 @@ import numpy as np
 
 from eigenline.algorithms.linear_learner.model import LinearLearnerModel
 from eigenline.algorithms.pca.model import PCAModel
-from eigenline.formats.artifact import read_artifact
+from eigenline.formats.artifact.model_file import read_artifact
 
 PCA_HYPERPARAMETERS = {"feature_dim": "6", "num_components": "2", "mini_batch_size": "50", "seed": "1"}
 LINEAR_HYPERPARAMETERS = {

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from eigenline.formats.record_pb2 import Record
+from eigenline.formats.recordio.record_pb2 import Record
 
 Encode = Callable[..., bytes]
 

@@ -14,9 +14,9 @@ from eigenline import read_recordio_answer, write_recordio
 from eigenline.algorithms.errors import UserError
 from eigenline.algorithms.hyperparameters import parse
 from eigenline.algorithms.linear_learner.settings import Settings
-from eigenline.formats.artifact import read_artifact
+from eigenline.formats.artifact.model_file import read_artifact
+from eigenline.formats.artifact.model_tar import read_model_tar
 from eigenline.formats.content_types import negotiate, parse_content_type
-from eigenline.formats.model_tar import read_model_tar
 from eigenline.formats.reading import read_batches
 from eigenline.formats.requests import read_features
 

@@ -10,7 +10,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 
 from eigenline.formats.answers import write_answer
 from eigenline.formats.content_types import CSV, JSON, JSON_LINES, RECORDIO
-from eigenline.formats.record_pb2 import Record
+from eigenline.formats.recordio.record_pb2 import Record
 
 
 def f32(values):

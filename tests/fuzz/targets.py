@@ -7,13 +7,13 @@ import numpy as np
 from eigenline import read_recordio_answer
 from eigenline.algorithms.batch import is_sparse
 from eigenline.algorithms.errors import DataError, UserError
-from eigenline.formats.artifact import read_artifact, write_artifact
+from eigenline.formats.artifact.model_file import read_artifact, write_artifact
+from eigenline.formats.artifact.model_tar import read_model_tar
 from eigenline.formats.content_types import negotiate, parse_content_type
-from eigenline.formats.framing import find_frames
-from eigenline.formats.model_tar import read_model_tar
 from eigenline.formats.reading import read_batches
-from eigenline.formats.record import parse_record
-from eigenline.formats.record_columns import read_columns
+from eigenline.formats.recordio.columns import read_columns
+from eigenline.formats.recordio.framing import find_frames
+from eigenline.formats.recordio.record import parse_record
 from eigenline.formats.requests import read_features
 
 LARGEST_COMPARED = 1 << 20

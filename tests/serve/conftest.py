@@ -21,7 +21,7 @@ from flask.testing import FlaskClient
 
 from eigenline.algorithms.linear_learner.model import LinearLearnerModel
 from eigenline.algorithms.pca.model import PCAModel
-from eigenline.formats.artifact import write_artifact
+from eigenline.formats.artifact.model_file import write_artifact
 from eigenline.serve.app import create_app
 from eigenline.serve.settings import Settings
 

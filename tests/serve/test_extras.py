@@ -13,8 +13,8 @@ from eigenline import write_recordio
 from eigenline.algorithms.errors import UserError
 from eigenline.algorithms.linear_learner.model import LinearLearnerModel
 from eigenline.formats.content_types import RECORDIO
-from eigenline.formats.framing import framed
-from eigenline.formats.record_pb2 import Record
+from eigenline.formats.recordio.framing import framed
+from eigenline.formats.recordio.record_pb2 import Record
 from eigenline.serve.app import create_app
 from eigenline.serve.models import ServedModel
 from eigenline.serve.settings import Settings

@@ -10,7 +10,7 @@ from flask.testing import FlaskClient
 from eigenline import write_recordio
 from eigenline.algorithms.linear_learner.model import LinearLearnerModel
 from eigenline.algorithms.pca.model import PCAModel
-from eigenline.formats import record_pb2
+from eigenline.formats.recordio import record_pb2
 from eigenline.serve.settings import Settings
 
 from .conftest import MODELS, make_linear, make_pca

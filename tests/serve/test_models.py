@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from eigenline.algorithms.errors import UserError
-from eigenline.formats.artifact import write_artifact
-from eigenline.formats.model_tar import write_model_tar
+from eigenline.formats.artifact.model_file import write_artifact
+from eigenline.formats.artifact.model_tar import write_model_tar
 from eigenline.serve.app import create_app
 from eigenline.serve.models import ModelError, load_model
 from eigenline.serve.settings import Settings

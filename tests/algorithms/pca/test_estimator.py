@@ -16,7 +16,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from eigenline import PCA
-from eigenline.formats.artifact import read_artifact, write_artifact
+from eigenline.formats.artifact.model_file import read_artifact, write_artifact
 
 DIGITS = load_digits().data
 

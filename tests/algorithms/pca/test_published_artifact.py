@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from eigenline.algorithms.pca.model import PCAModel
 from eigenline.algorithms.pca.training import TrainedPCA
-from eigenline.formats.artifact import read_artifact
+from eigenline.formats.artifact.model_file import read_artifact
 
 STRONGEST_FIRST = [24, 23, 22, 21, 20, 19]  # the columns that the endpoint's file holds
 

@@ -1,0 +1,1 @@
+"""Model artifacts: the files that SageMaker writes, read and written without MXNet."""

@@ -1,0 +1,259 @@
+"""CSV to batches: blocks of lines to float32 matrices, labels apart, a header recognised and reported."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eigenline.algorithms.batch import Batch
+from eigenline.algorithms.errors import DataError
+from eigenline.formats.batch_builder import BatchBuilder
+from eigenline.formats.content_types import ContentType
+from eigenline.formats.csv.lines import (
+    HANDED_OVER_BYTES,
+    after_last_newline,
+    after_next_newline,
+    count_lines,
+    piece_end,
+)
+from eigenline.formats.csv.numbers import parse_lines
+from eigenline.formats.csv.strict import (
+    BLANKS,
+    is_number,
+    looks_like_names,
+    parse_cells,
+    split_cells,
+)
+from eigenline.formats.likely_causes import counted, width_hint
+from eigenline.formats.read_buffer import ReadBuffer
+
+if TYPE_CHECKING:
+    from eigenline.formats.csv.workers import Parsed
+
+_BOM: Final = b"\xef\xbb\xbf"
+_LONGEST_LINE: Final = 16 << 20
+_LONG_BYTES: Final = 16 << 20  # parsing them takes longer than to start and end workers, which takes 15 to 50 ms
+
+
+class CsvReader:
+    """Parses a source line by line, block by block, keeping count of lines for the errors.
+
+    Parameters
+    ----------
+    kind
+        The content type; its parameters ``label_size`` and ``header`` say what the columns are.
+    name
+        What errors call the source.
+    labels
+        ``required``, ``optional`` or ``ignored``, as `formats.reading.read_batches` explains.
+    feature_dim
+        The number of features that every line must have, where that is known beforehand.
+    default_label_size
+        Leading label columns where the content type gives no ``label_size``: 1 for training, 0 for inference.
+    sniff_header
+        Whether a first line of nothing but names is taken for a header where the content type has no ``header``.
+    processes
+        In how many processes to parse a long source.
+    """
+
+    def __init__(
+        self,
+        kind: ContentType,
+        name: str,
+        labels: str,
+        feature_dim: int | None = None,
+        *,
+        default_label_size: int = 1,
+        sniff_header: bool = True,
+        processes: int = 1,
+    ) -> None:
+        self._name = name
+        self._label_size = kind.label_size(default_label_size)
+        self._header = kind.header()
+        self._sniff_header = sniff_header
+        self._feature_dim = feature_dim
+        self._processes = processes
+        self._keep_labels = labels != "ignored" and self._label_size > 0
+        self._header_line: str | None = None
+        self.column_names: tuple[str, ...] | None = None
+        self.lines = 0  # read so far
+        if (labels == "required" and self._label_size != 1) or (self._keep_labels and self._label_size > 1):
+            raise DataError(
+                f"{name}: the content type says label_size={self._label_size}, but training needs exactly one "
+                "label column, the first."
+            )
+
+    @property
+    def _columns(self) -> int | None:
+        return None if self._feature_dim is None else self._feature_dim + self._label_size
+
+    def read(self, buffer: ReadBuffer) -> Iterator[Batch]:
+        """Yield all lines from a buffer on."""
+        while buffer.data.size:
+            if self._processes > 1 and _is_long(buffer):
+                yield from self._read_ahead(buffer)
+                return
+            end = buffer.data.size if buffer.last else after_last_newline(buffer.data)
+            self._refuse_endless(0 if end else buffer.data.size)
+            batch = self._batch(buffer.data[:end]) if end else None
+            if batch:
+                yield batch
+            buffer.advance(end, viewed=False)
+
+    def _read_ahead(self, buffer: ReadBuffer) -> Iterator[Batch]:
+        """Parse in worker processes; the first lines, and what the workers refuse, are parsed here."""
+        # Imported here: neither requests nor small files pay for it.
+        from eigenline.formats.csv.workers import Workers, parse_ahead
+
+        workers = Workers(self._processes, buffer.whole)
+        builder = BatchBuilder()
+        try:
+            for parsed in parse_ahead(self._pieces(buffer), workers):
+                part = self._part(parsed)
+                if len(builder) and not builder.has_room(part):
+                    yield builder.finish()
+                if len(part):
+                    builder.add(part)
+        except Exception:
+            if len(builder):  # as without workers, an error comes after the rows before it
+                yield builder.finish()
+            raise
+        finally:
+            workers.close()
+        if len(builder):
+            yield builder.finish()
+
+    def _part(self, parsed: Parsed) -> Batch:
+        text, numbers, lines = parsed
+        if numbers is None or not self.lines or numbers.shape[1] != self._columns:
+            return self._batch(text)
+        self.lines += lines
+        labels = numbers[:, 0] if self._keep_labels else None
+        return Batch(numbers[:, self._label_size :], labels, column_names=self.column_names)
+
+    @staticmethod
+    def _pieces(buffer: ReadBuffer) -> Iterator[tuple[NDArray[np.uint8], int]]:
+        """Yield pieces of whole lines and their places in the source; a line without an end comes as it is."""
+        while buffer.data.size:
+            end = buffer.data.size if buffer.last else after_last_newline(buffer.data)
+            text = buffer.data[: end or (buffer.data.size if buffer.data.size > _LONGEST_LINE else 0)]
+            place = 0
+            while place < text.size:
+                stop = piece_end(text, place, HANDED_OVER_BYTES)
+                yield text[place:stop], buffer.offset + place
+                place = stop
+            buffer.advance(text.size, viewed=False)
+
+    def _batch(self, data: NDArray[np.uint8]) -> Batch:
+        """Parse whole lines, a piece at a time, each into its place."""
+        place = self._skip_header(data) if not self.lines else 0
+        features, labels, rows = np.zeros((0, 0), np.float32), None, 0
+        while place < data.size:
+            stop = piece_end(data, place)
+            self._refuse_endless(stop - place)
+            text = data[place:stop].tobytes()
+            table = self._parse(text)
+            if not features.size and self._feature_dim is not None and len(table):
+                features, labels = self._reserve(data[place:])
+            target = features[rows : rows + len(table)]
+            if len(table) and not self._place(table, target, labels, rows):
+                self._parse_strictly(text)  # which names the cell that is too large for float32
+            self.lines += count_lines(data[place:stop])
+            rows += len(table)
+            place = stop
+        return Batch(features[:rows], None if labels is None else labels[:rows], column_names=self.column_names)
+
+    def _reserve(self, data: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+        """Allocate for as many rows as the text can hold: no more than lines, and two bytes a value."""
+        assert self._feature_dim is not None
+        columns = self._feature_dim + self._label_size
+        lines = 1 + min(count_lines(data), data.size // (2 * columns))
+        labels = np.empty(lines, np.float32) if self._keep_labels else None
+        return np.empty((lines, self._feature_dim), np.float32), labels
+
+    def _place(
+        self, table: NDArray[np.float64], target: NDArray[np.float32], labels: NDArray[np.float32] | None, row: int
+    ) -> bool:
+        """Copy numbers to where they belong; False if one is beyond float32."""
+        with np.errstate(over="ignore"):
+            target[...] = table[:, self._label_size :]
+            if labels is not None:
+                labels[row : row + len(table)] = table[:, 0]
+        sound = bool(np.isfinite(target).all())
+        return sound and (labels is None or bool(np.isfinite(labels[row : row + len(table)]).all()))
+
+    def _refuse_endless(self, line_bytes: int) -> None:
+        if line_bytes > _LONGEST_LINE:
+            raise DataError(
+                f"{self._name}, line {self.lines + 1}: it is longer than {_LONGEST_LINE} bytes. "
+                "Is this CSV, with a line end after each record?"
+            )
+
+    def _parse(self, text: bytes) -> NDArray[np.float64]:
+        """Parse whole lines of data into shape (lines, columns), labels included."""
+        table = parse_lines(text)
+        expected = self._columns
+        if table is None or (expected is not None and table.shape[1] != expected):
+            return self._parse_strictly(text)
+        if expected is None:
+            self._set_width(table.shape[1])
+        return table
+
+    def _set_width(self, columns: int) -> None:
+        if columns <= self._label_size:
+            raise DataError(
+                f"{self._name}, line {self.lines + 1}: it has {counted(columns, 'value')}, of which the first "
+                f"{self._label_size} are labels (label_size), so no feature is left."
+            )
+        self._feature_dim = columns - self._label_size
+
+    def _parse_strictly(self, text: bytes) -> NDArray[np.float64]:
+        rows = []
+        lines = text.decode("utf-8", "replace").removesuffix("\n").split("\n")
+        for number, line in enumerate(lines, start=self.lines + 1):
+            line = line.removesuffix("\r")
+            # Chosen: blank lines are skipped, as numpy.loadtxt and pandas do; files joined end to end have them.
+            # A header that comes again does too, where a FIFO delivers several files.
+            if not line.strip(BLANKS) or line == self._header_line:
+                continue
+            cells = split_cells(line)
+            if self._columns is None:
+                parse_cells(cells, number, self._name, None, self.column_names)
+                self._set_width(len(cells))
+            rows.append(parse_cells(cells, number, self._name, self._columns, self.column_names))
+        return np.asarray(rows, np.float64).reshape(len(rows), self._columns or 0)
+
+    def _skip_header(self, data: NDArray[np.uint8]) -> int:
+        """Note column names where the first line holds them; return where the data begin."""
+        start = len(_BOM) if data[: len(_BOM)].tobytes() == _BOM else 0
+        # Nearly always the first cell is a number and settles it; reading more would cost a request microseconds.
+        peek = data[start : start + 32].tobytes().decode("ascii", "replace")
+        if self._header is False or (self._header is None and is_number(split_cells(peek)[0])):
+            return start
+        stop = after_next_newline(data, start)
+        line = data[start:stop].tobytes().decode("utf-8", "replace").rstrip("\r\n")
+        cells = split_cells(line)
+        if self._header is None and not looks_like_names(cells):
+            return start
+        if self._header is None and not self._sniff_header:
+            raise DataError(
+                f"{self._name}, line 1: expected numbers, got what looks like column names. Leave them out, or "
+                "say 'text/csv;header=present'."
+            )
+        if self._columns is not None and len(cells) != self._columns:
+            hint = width_hint(len(cells), self._columns)
+            raise DataError(f"{self._name}, line 1: {len(cells)} column names, expected {self._columns}.{hint}")
+        self._header_line = line
+        self.column_names = tuple(cells[self._label_size :])
+        self.lines = 1
+        return stop
+
+
+def _is_long(buffer: ReadBuffer) -> bool:
+    """Return whether a source is worth workers: a buffer by its size, a stream by what has come of it."""
+    known = buffer.offset if buffer.whole is None else buffer.whole.size
+    return known >= _LONG_BYTES and not buffer.last and sys.platform == "linux"

@@ -1,0 +1,1 @@
+"""recordIO-protobuf: frames, protobuf records, and the streams that SageMaker wraps or joins."""

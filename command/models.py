@@ -1,0 +1,145 @@
+"""A model as a person has it: a folder or model.tar.gz from here or from AWS, with the side files beside it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eigenline.algorithms.batch import Features
+from eigenline.algorithms.errors import DataError, UserError
+from eigenline.algorithms.linear_learner.model import LinearLearnerModel
+from eigenline.algorithms.pca.model import PCAModel
+from eigenline.command.preparation import FILE, Preparation
+from eigenline.formats.model_tar import read_model_tar
+from eigenline.serve.models import load_model
+
+_SIDE_FILES = (FILE, "report.json", "coefficients.csv", "explained_variance.csv", "held_out.csv",
+               "standard_errors.csv", "models.csv")  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class OpenedModel:
+    """What a folder or archive holds.
+
+    Attributes
+    ----------
+    place
+        As the person named it.
+    pca, linear
+        The parts; with both, the projections of the first are what the second scores.
+    preparation
+        How columns become features.
+    files
+        The readable files beside the artifact, by name.
+    """
+
+    place: Path
+    pca: PCAModel | None
+    linear: LinearLearnerModel | None
+    preparation: Preparation
+    files: Mapping[str, bytes]
+
+    @cached_property
+    def report(self) -> Mapping[str, Any]:
+        """``report.json`` of the training; empty where there is none, as in AWS's artifacts."""
+        return _object(self.files.get("report.json"))
+
+    @property
+    def feature_dim(self) -> int:
+        """Number of features of a record."""
+        first = self.pca or self.linear
+        assert first is not None
+        return first.feature_dim
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes; their numbers where no names are known."""
+        linear = self.linear
+        if linear is None or linear.predictor_type == "regressor":
+            return ()
+        count = 2 if linear.predictor_type == "binary_classifier" else linear.num_outputs
+        known = self.preparation.classes
+        return known if known is not None and len(known) == count else tuple(map(str, range(count)))
+
+    @property
+    def strongest_first(self) -> NDArray[np.intp]:
+        """Columns of the stored components, the strongest first; `regular` artifacts have them the other way."""
+        assert self.pca is not None
+        return np.argsort(-np.nan_to_num(self.pca.singular_values), kind="stable")
+
+    def outputs(self) -> tuple[str, ...]:
+        """Return the names of the columns that `predict` gives."""
+        if self.linear is None:
+            return tuple(f"component_{number}" for number in range(1, len(self.strongest_first) + 1))
+        if self.linear.predictor_type == "regressor":
+            return ("score",)
+        if self.linear.predictor_type == "binary_classifier":
+            return ("predicted_label", "score")
+        return ("predicted_label", *(f"score_{name}" for name in self.classes))
+
+    def predict(self, features: Features) -> tuple[NDArray[np.float32], NDArray[np.intp] | None]:
+        """Return scores, shape (n, number of scores), and the predicted classes' numbers where there are classes.
+
+        The same arithmetic as `eigenline serve`: float32, sparse records never made dense.
+        """
+        if self.pca is not None:
+            projected = self.pca.project(features)
+            if self.linear is None:
+                return np.ascontiguousarray(projected[:, self.strongest_first]), None
+            features = projected
+        assert self.linear is not None
+        found = self.linear.predict(features)
+        scores = found.score if found.score.ndim == 2 else found.score[:, None]
+        return scores, None if found.predicted_label is None else found.predicted_label.astype(np.intp)
+
+
+def open_model(place: str | Path) -> OpenedModel:
+    """Open a model folder, a model.tar.gz, or a bare artifact's folder.
+
+    Raises
+    ------
+    UserError
+        If there is nothing there, or it is no model.
+    """
+    path = Path(place)
+    if not path.exists():
+        raise UserError(f"There is no model {path}: no such folder or file.")
+    served = load_model(path)
+    files = _side_files(path)
+    first = served.pca or served.linear
+    assert first is not None
+    if FILE in files:
+        preparation = Preparation.from_json(files[FILE], f"{path}/{FILE}")
+        if len(preparation.feature_names) != first.feature_dim:
+            raise DataError(
+                f"{path}/{FILE} prepares {len(preparation.feature_names)} features, but the model takes "
+                f"{first.feature_dim}: it belongs to another model."
+            )
+    else:
+        names = _object(files.get("report.json")).get("feature_names")
+        named = names if isinstance(names, list) and all(isinstance(name, str) for name in names) else None
+        preparation = Preparation.plain(first.feature_dim, named)
+    return OpenedModel(path, served.pca, served.linear, preparation, files)
+
+
+def _side_files(path: Path) -> dict[str, bytes]:
+    archive = path if path.is_file() else path / "model.tar.gz"
+    if archive.is_file():
+        members = read_model_tar(archive.read_bytes(), name=str(archive))
+        return {name: content for name, content in members.items() if name in _SIDE_FILES}
+    return {name: (path / name).read_bytes() for name in _SIDE_FILES if (path / name).is_file()}
+
+
+def _object(data: bytes | None) -> Mapping[str, Any]:
+    try:
+        document = json.loads(data or b"{}")
+    except (ValueError, RecursionError):
+        return {}
+    return document if isinstance(document, dict) else {}

@@ -1,0 +1,146 @@
+"""Predictions on rows whose labels are known: kept beside the model, and measured."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eigenline.algorithms.errors import DataError
+from eigenline.command.models import OpenedModel
+from eigenline.command.scores import (
+    Score,
+    binary_scores,
+    multiclass_scores,
+    quantile_scores,
+    regression_scores,
+)
+from eigenline.command.tables.chunk import Table, csv_line
+from eigenline.command.training import number_lines
+from eigenline.formats.reading import read_batches
+
+HELD_OUT_FILE: Final = "held_out.csv"
+_MOST_ROWS: Final = 100_000
+_MOST_VALUES: Final = 4_000_000
+
+
+@dataclass(frozen=True, eq=False)
+class Labelled:
+    """Labels and what the model says of the same rows.
+
+    Attributes
+    ----------
+    labels
+        Shape (n,): numbers, or the numbers of classes.
+    scores
+        Shape (n, number of scores).
+    """
+
+    labels: NDArray[np.float64]
+    scores: NDArray[np.float64]
+
+
+def write_held_out(opened: OpenedModel, channel: Path, into: Path) -> None:
+    """Predict the rows of a channel file and keep labels and scores, of at most 100,000 rows."""
+    most = min(_MOST_ROWS, _MOST_VALUES // (1 + len(opened.outputs())))
+    csv_file = channel.suffix == ".csv"
+    kind = "text/csv;header=present;label_size=1" if csv_file else "application/x-recordio-protobuf"
+    names = ["label", *(name for name in opened.outputs() if name != "predicted_label")]
+    with channel.open("rb") as file, into.open("w", encoding="utf-8") as kept:
+        kept.write(csv_line(names) + "\n")
+        for batch in read_batches(file, kind, name=str(channel), labels="required"):
+            some = batch.rows(0, most)
+            assert some.labels is not None
+            scores, _ = opened.predict(some.features)
+            kept.write(number_lines(np.concatenate([some.labels[:, None], scores], axis=1)))
+            most -= len(some)
+            if most <= 0:
+                return
+
+
+def predicted_rows(opened: OpenedModel, table: Table) -> Labelled:
+    """Predict a table that has the label's column too.
+
+    Raises
+    ------
+    DataError
+        If it has not.
+    """
+    preparation = opened.preparation
+    target: int | None = None
+    if not table.has_labels:
+        name = preparation.target
+        if name is None or table.names is None or name not in table.names:
+            if (
+                table.names is None
+                and table.width == preparation.width
+                and preparation.target_position is not None
+            ):
+                target = preparation.target_position
+            else:
+                raise DataError(
+                    f"{table.name} has no column {name or 'of labels'!r}, so nothing can be measured on it."
+                )
+        else:
+            target = table.names.index(name)
+    left_out = () if target is None or table.names is None else (table.names[target],)
+    positions = preparation.positions(table, left_out)
+    labels, scores = [], []
+    for chunk in table.chunks():
+        labels.append(preparation.labels(chunk, target).astype(np.float64))
+        scores.append(opened.predict(preparation.features(chunk, positions))[0].astype(np.float64))
+    return Labelled(np.concatenate(labels), np.concatenate(scores))
+
+
+def held_out(opened: OpenedModel) -> Labelled | None:
+    """Return the predictions that training kept; None where it held nothing out."""
+    content = opened.files.get(HELD_OUT_FILE)
+    if content is None or opened.linear is None:
+        return None
+    try:
+        table = np.array(list(_numbers(content)), np.float64)
+    except (ValueError, csv.Error):
+        return None
+    if table.ndim != 2 or not len(table) or table.shape[1] < 2 or not np.isfinite(table).all():
+        return None
+    labels = table[:, 0]
+    classes = len(opened.classes)
+    if classes and not ((labels >= 0) & (labels < classes) & (labels % 1 == 0)).all():
+        return None
+    return Labelled(labels, table[:, 1:])
+
+
+def _numbers(content: bytes) -> Iterator[list[float]]:
+    rows = csv.reader(io.StringIO(content.decode("utf-8", "replace")))
+    next(rows, None)
+    for row in rows:
+        yield [float(cell) for cell in row]
+
+
+def measured(opened: OpenedModel, rows: Labelled) -> list[Score]:
+    """Return the scores of a Linear Learner on labelled rows."""
+    linear = opened.linear
+    assert linear is not None
+    if linear.predictor_type == "regressor":
+        scores = regression_scores(rows.labels, rows.scores[:, 0])
+        quantile: Any = linear.parameters.get("quantile")
+        if linear.loss == "quantile_loss" and isinstance(quantile, int | float):
+            return quantile_scores(rows.labels, rows.scores[:, 0], float(quantile)) + scores[1:]
+        return scores
+    if linear.predictor_type == "binary_classifier":
+        score = rows.scores[:, 0]
+        called = (score.astype(np.float32) >= np.float32(linear.threshold)).astype(np.float64)
+        return binary_scores(rows.labels, score, called, probabilities=linear.loss == "logistic")
+    return multiclass_scores(rows.labels, rows.scores)
+
+
+def scores_of(opened: OpenedModel) -> tuple[int, list[Score]] | None:
+    """Return the number of held-out rows and the scores on them; None where nothing was held out."""
+    rows = held_out(opened)
+    return None if rows is None else (len(rows.labels), measured(opened, rows))

@@ -17,7 +17,7 @@ from eigenline.algorithms.errors import DataError, UserError
 from eigenline.algorithms.linear_learner.model import LinearLearnerModel
 from eigenline.algorithms.pca.model import PCAModel
 from eigenline.command.preparation import FILE, Preparation
-from eigenline.formats.model_tar import read_model_tar
+from eigenline.formats.artifact.model_tar import read_model_tar
 from eigenline.serve.models import load_model
 
 _SIDE_FILES = (FILE, "report.json", "coefficients.csv", "explained_variance.csv", "held_out.csv",

@@ -27,7 +27,7 @@ from eigenline.algorithms.errors import UserError
 from eigenline.command.data_summary import held_out_rows
 from eigenline.command.preparation import FILE, Preparation
 from eigenline.command.tables.chunk import Table, csv_line
-from eigenline.formats.record_writer import write_recordio_to
+from eigenline.formats.recordio.writer import write_recordio_to
 
 _PROGRESS: Final = re.compile(r"#progress_metric: .*completed ([0-9.]+) %")
 _STAMP: Final = re.compile(r"^\[\S+ \S+ (INFO|WARNING|ERROR) 0\] (.*)")

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from eigenline import read_recordio_answer, write_recordio
-from eigenline.formats.artifact import read_artifact
+from eigenline.formats.artifact.model_file import read_artifact
 from tests.command.runs import Run, linear_table, people, read_csv, write_csv
 
 

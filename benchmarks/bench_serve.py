@@ -1,4 +1,6 @@
-"""Requests a second, latency and CPU of one worker beside other servers: `python -m benchmarks.bench_serve`.
+"""Requests per second, latency and CPU of one worker beside other servers: `python -m benchmarks.bench_serve`.
+
+With --before CHECKOUT (`git worktree add ../before COMMIT`), beside this server as another commit has it.
 
 Needs `wrk` (Debian's package). With --install, makes an environment for each peer below --peers, which takes
 minutes; without it, peers that have none are left out.
@@ -18,13 +20,12 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from benchmarks.load import Measured, pinned, put_under_load, resident_bytes
-from benchmarks.serve_peers import Peer, install, is_installed, peers
+from benchmarks.serve_peers import Peer, before, install, is_installed, peers
 from benchmarks.timing import print_machine, print_table
 from eigenline import write_recordio
 from eigenline.algorithms.linear_learner.model import LinearLearnerModel
@@ -32,8 +33,6 @@ from eigenline.formats.artifact.model_file import write_artifact
 
 FEATURES = 784
 TYPES = {"csv": "text/csv", "json": "application/json", "recordio": "application/x-recordio-protobuf"}
-# The same server: a field that asks for nothing, but for which it leaves the request to gunicorn's own protocol.
-OTHER_WAY, NOT_PLAIN = "eigenline, gunicorn's protocol", {"TE": "trailers"}
 EVERYTHING = [(rows, kind, many) for many in (8, 1, 64) for rows in (1, 100) for kind in TYPES]
 
 
@@ -62,11 +61,11 @@ def write_model(folder: Path) -> Path:
 def started(peer: Peer, folder: Path, port: int) -> Iterator[int]:
     """Run a server and wait until it listens; yields its process id."""
     environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "BENTOML_DO_NOT_TRACK": "true"}
-    environment["PYTHONPATH"] = str(Path(__file__).parents[1]) if not peer.packages else ""
+    environment["PYTHONPATH"] = str(peer.root) if not peer.packages else ""
     with (folder / f"{peer.name}.log").open("wb") as log:
         process = subprocess.Popen(
             [*pinned(0), *peer.command],
-            cwd=folder,
+            cwd=folder if peer.packages else peer.root,
             env=environment,
             stdout=log,
             stderr=log,
@@ -97,32 +96,41 @@ def _wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
 
 
 def measure(
-    cases: list[tuple[int, str, int]], folder: Path, seconds: int, rounds: int, *, with_install: bool
+    cases: list[tuple[int, str, int]],
+    folder: Path,
+    seconds: int,
+    rounds: int,
+    *,
+    with_install: bool,
+    checkout: Path | None,
 ) -> None:
-    """Print one table a case."""
+    """Print one table per case."""
     with tempfile.TemporaryDirectory() as temporary, ExitStack() as stack:
         work = Path(temporary)
         write_bodies(work)
-        ports = range(18700, 18710)
+        ports = range(18700, 18711)
         servers = []
-        for number, peer in enumerate(peers(folder, write_model(work / "model"), ports)):
+        artifact = write_model(work / "model")
+        compared = peers(folder, artifact, ports)
+        if checkout is not None:
+            compared = [compared[0], before(checkout, artifact, ports[10])]
+        for peer in compared:
+            number = 10 if peer.name == "before" else compared.index(peer)
             if with_install:
                 install(peer, folder)
             if not is_installed(peer, folder):
                 print(f"{peer.name} is left out: not installed (--install does that; the Java server needs Java)")
                 continue
             servers.append((peer, ports[number], stack.enter_context(started(peer, folder, ports[number]))))
-        ours, port, pid = servers[0]
-        candidates = [servers[0], (replace(ours, name=OTHER_WAY, headers=NOT_PLAIN), port, pid), *servers[1:]]
         for rows, kind, connections in cases:
             table: dict[str, list[Measured]] = {}
             for round_number in range(rounds + 1):  # the first one warms up
-                for peer, port, pid in candidates:
+                for peer, port, pid in servers:
                     if peer.only_json and kind != "json":
                         continue
                     url, headers = (
                         f"http://127.0.0.1:{port}/invocations",
-                        {"Content-Type": TYPES[kind], **peer.headers},
+                        {"Content-Type": TYPES[kind]},
                     )
                     length = seconds if round_number else 1
                     run = put_under_load(url, work / f"{rows}.{kind}", headers, connections, length, pid)
@@ -159,6 +167,7 @@ def main() -> None:
     """Measure what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--peers", type=Path, default=Path(tempfile.gettempdir()) / "serve-peers")
+    parser.add_argument("--before", type=Path, help="compare with another checkout of this repository alone")
     parser.add_argument("--install", action="store_true", help="make the peers' environments first")
     parser.add_argument("--cases", help="for example 1:csv:8,100:recordio:8; all by default")
     parser.add_argument("--seconds", type=int, default=1)
@@ -172,7 +181,14 @@ def main() -> None:
         parts = [case.split(":") for case in given.cases.split(",")]
         cases = [(int(rows), kind, int(connections)) for rows, kind, connections in parts]
     print_machine()
-    measure(cases, given.peers.resolve(), given.seconds, given.rounds, with_install=given.install)
+    measure(
+        cases,
+        given.peers.resolve(),
+        given.seconds,
+        given.rounds,
+        with_install=given.install,
+        checkout=given.before.resolve() if given.before else None,
+    )
 
 
 if __name__ == "__main__":

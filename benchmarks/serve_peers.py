@@ -11,7 +11,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -138,14 +138,14 @@ class Model:
 
 @dataclass(frozen=True)
 class Peer:
-    """A server: how it is started on a port, its packages, what it cannot read, a program it needs, headers."""
+    """A server: its command, its packages, what it cannot read, a program that it needs, its checkout."""
 
     name: str
     command: list[str]
     packages: tuple[str, ...] = ()
     only_json: bool = False
     needs: str = sys.executable
-    headers: dict[str, str] = field(default_factory=dict)
+    root: Path = ROOT
 
 
 def peers(folder: Path, artifact: Path, ports: range) -> list[Peer]:
@@ -168,7 +168,7 @@ def peers(folder: Path, artifact: Path, ports: range) -> list[Peer]:
     uvicorn = [str(folder / "starlette/bin/python"), "-m", "uvicorn", "--no-access-log", "--log-level=warning"]
     gthread = ["-k", "gthread", "--threads=2", "-w1", "--keep-alive=30", "--log-level=warning"]
     factory = f"eigenline.serve.app:create_app({str(artifact.parent)!r})"
-    star = ("starlette", "uvicorn", "uvloop", "httptools", "numpy", "pysimdjson", "protobuf")
+    star = ("starlette", "uvicorn", "uvloop", "httptools", "numpy", "scipy", "pysimdjson", "protobuf")
     return [
         Peer(
             "eigenline",
@@ -195,6 +195,13 @@ def peers(folder: Path, artifact: Path, ports: range) -> list[Peer]:
             needs="java",
         ),
     ]
+
+
+def before(checkout: Path, artifact: Path, port: int) -> Peer:
+    """Return this server as another checkout of the repository has it, on the same interpreter and packages."""
+    module = "eigenline.serve.server" if (checkout / "eigenline").is_dir() else "serve.server"
+    command = [sys.executable, "-m", module, str(artifact.parent), f"--port={port}", "--workers=1"]
+    return Peer("before", command, root=checkout)
 
 
 def _java_command(folder: Path) -> list[str]:

@@ -1,4 +1,4 @@
-"""One line a request on standard error, written in batches: singly they cost a fifth of the throughput."""
+"""One line per request on standard error, in batches: one write per line costs a fifth of the throughput."""
 
 from __future__ import annotations
 

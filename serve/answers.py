@@ -1,10 +1,8 @@
-"""One HTTP answer as a value, and every refusal: which status an error has, in which form it is said."""
+"""One HTTP answer as a value, and every refusal: the status of an error and the form of its sentence."""
 
 from __future__ import annotations
 
 import json
-import logging
-import os
 from dataclasses import dataclass
 from typing import Final
 
@@ -13,13 +11,11 @@ from eigenline.formats.content_types import JSON_LINES, NotAcceptable, Unsupport
 from eigenline.serve.models import ModelError
 from eigenline.serve.options import OptionError
 
-logger = logging.getLogger("serve")
-
 TEXT: Final = "text/plain; charset=utf-8"
 JSON_TYPE: Final = "application/json"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Answer:
     """Status, body and headers of a response; `content_type` is empty where there is no body."""
 
@@ -65,7 +61,7 @@ def message(
     request_id: str,
     headers: tuple[tuple[str, str], ...] = (),
 ) -> Answer:
-    """Say one sentence with a status: plain text, or a JSON line, to who asks for that; else JSON.
+    """Return one sentence as an answer: plain text or a JSON line where the client accepts those, else JSON.
 
     RecordIO has no form for an error; a client of it sees the body as the message of its ModelError.
     """
@@ -78,14 +74,9 @@ def message(
     return Answer(status, body, JSON_TYPE, headers)
 
 
-def unreadable(status: int, complaint: str) -> Answer:
-    """Refuse what is no request for this server: 400, 414 (its line is too long), 431 (its headers are), 501.
-
-    Nothing is known of what the client accepts. From 500 on (but for 501) the fault is ours.
-    """
-    request_id = os.urandom(8).hex()
-    sentence = f"This is not an HTTP/1.1 request that can be read here: {complaint.rstrip('.')}."
-    if status >= 500 and status != 501:
-        sentence = f"This is an error of the server, not of the request; its log has it under {request_id}."
-    logger.info("request_id=%s status=%d error=%s", request_id, status, complaint)
-    return message(status, sentence, None, request_id, (("X-Request-Id", request_id),))
+def too_large(limit: int) -> str:
+    """Return the sentence that says how large a body may be, and how to change that."""
+    return (
+        f"The body is larger than {limit} bytes. Send fewer records at a time, or start the server with a larger "
+        "MAX_CONTENT_LENGTH (bytes); SageMaker itself passes at most 6 MiB in real time."
+    )

@@ -14,12 +14,13 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from eigenline.algorithms.errors import UserError
 from eigenline.formats.machine_limits import memory_limit
-from eigenline.serve.answers import JSON_TYPE, Answer, Refusal, message, refuse
-from eigenline.serve.body import too_large
+from eigenline.serve.answers import JSON_TYPE, Answer, Refusal, message, refuse, too_large
+from eigenline.serve.metrics import Metrics
 from eigenline.serve.models import ServedModel, load_model
 from eigenline.serve.openapi import add_openapi
 from eigenline.serve.page import add_page
 from eigenline.serve.registry import Entry, Registry
+from eigenline.serve.request import check_change
 from eigenline.serve.service import Call, Service, request_id_of
 from eigenline.serve.settings import MEBIBYTE, Settings, read_settings
 
@@ -30,6 +31,7 @@ def create_app(
     settings: Settings | None = None,
     model: ServedModel | None = None,
     registry_file: Path | None = None,
+    metrics: Metrics | None = None,
 ) -> Flask:
     """Make the application, with its model loaded.
 
@@ -38,11 +40,13 @@ def create_app(
     model_folder
         A folder with ``model_algo-1``, or a ``model.tar.gz``; by default ``<SAGEMAKER_BASE_DIR>/model``.
     settings
-        By default what the environment says.
+        By default from the environment.
     model
         A model that is in memory already, instead of a folder.
     registry_file
         Multi-model endpoints: where the workers share the list of models; by default a new temporary file.
+    metrics
+        Counters that a server keeps, shown at ``/metrics``.
 
     Raises
     ------
@@ -63,7 +67,14 @@ def create_app(
     add_openapi(app, settings, None if settings.multi_model else model)
     if settings.page:
         add_page(app, settings, model if not settings.multi_model else None, app.extensions.get("registry"))
-    # One byte more than allowed is read at most; the front of `serve` refuses before it reads anything.
+    if metrics is not None:
+        app.extensions["metrics"] = metrics
+        app.add_url_rule(
+            "/metrics",
+            view_func=lambda: Response(metrics.text(), content_type="text/plain; version=0.0.4; charset=utf-8"),
+            endpoint="metrics",
+        )
+    # One byte more than allowed is read at most; the command `serve` refuses before it reads anything.
     app.config["MAX_CONTENT_LENGTH"] = settings.max_payload_bytes
     app.add_url_rule("/ping", view_func=lambda: _response(service.ping()), endpoint="ping")
     app.add_url_rule(
@@ -93,6 +104,7 @@ def _add_multi_model(app: Flask, service: Service, file: Path | None) -> Registr
     registry = Registry(file, settings.base_dir, int(memory_limit() * 0.7), settings.workers)
 
     def load() -> Response:
+        _check_change(settings, body=True)
         document = _json_object()
         entry = registry.load(document.get("model_name"), document.get("url"))
         return _json(_described(entry))
@@ -104,6 +116,10 @@ def _add_multi_model(app: Flask, service: Service, file: Path | None) -> Registr
             document["nextPageToken"] = following
         return _json(document)
 
+    def unload(name: str) -> Response:
+        _check_change(settings, body=False)
+        return _json(_described(registry.unload(name)))
+
     def invoke(name: str) -> Response:
         return _response(service.invoke(registry.model(name), _call()))
 
@@ -112,18 +128,25 @@ def _add_multi_model(app: Flask, service: Service, file: Path | None) -> Registr
     app.add_url_rule(
         "/models/<name>", endpoint="get", view_func=lambda name: _json(_described(registry.get(name)))
     )
-    app.add_url_rule(
-        "/models/<name>",
-        endpoint="unload",
-        view_func=lambda name: _json(_described(registry.unload(name))),
-        methods=["DELETE"],
-    )
+    app.add_url_rule("/models/<name>", endpoint="unload", view_func=unload, methods=["DELETE"])
     app.add_url_rule("/models/<name>/invoke", view_func=invoke, methods=["POST"])
     return registry
 
 
+def _check_change(settings: Settings, *, body: bool) -> None:
+    headers = request.headers
+    loopback = settings.host in ("127.0.0.1", "localhost", "::1")
+    check_change(
+        headers.get("Host", ""),
+        headers.get("Origin"),
+        headers.get("Content-Type", ""),
+        body=body,
+        loopback=loopback,
+    )
+
+
 def execution_parameters(settings: Settings) -> Response:
-    """Tell a batch transform job how to send: as many requests at once as there are workers, of 6 MB each.
+    """Return how a batch transform job should send: as many requests at once as there are workers, of 6 MB each.
 
     What the job's own request says wins over this. SageMaker allows 100 MB for the product of the two numbers.
     """

@@ -1,10 +1,9 @@
-"""What an answer may say of each record: the columns, which model has which, and how each is computed."""
+"""The columns that an answer can have: which model has which, how each is computed, and what it costs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Final
 
 import numpy as np
@@ -15,11 +14,17 @@ from eigenline.algorithms.errors import DataError
 from eigenline.algorithms.linear_learner.model import LinearLearnerModel, Predictions
 from eigenline.serve.models import ServedModel
 
-_MOST_VALUES: Final = 50_000_000  # of one column of one answer: 200 MB of float32
+# Of one answer: 40 MB of float32, about 200 MB of JSON. SageMaker passes 6 MB in real time.
+MOST_VALUES: Final = 10_000_000
+# Memory while an answer is made: float32 arrays, Python's numbers, text (measured: 35 for JSON, less for others).
+_BYTES_PER_VALUE: Final = 40
+# An answer within these takes a few milliseconds (measured: 0.3 us per value of JSON, 0.3 ns per product).
+_CHEAP_VALUES: Final = 20_000
+_CHEAP_PRODUCTS: Final = 20_000_000
 
 
 class Computation:
-    """The quantities of one request, each computed when it is first asked for, and once.
+    """The quantities of one request, each computed on first use, and once.
 
     Parameters
     ----------
@@ -35,30 +40,40 @@ class Computation:
         self.model = model
         self.features = features
         self._threshold = threshold
+        # Not functools.cached_property, whose lock costs a microsecond per use in Python 3.11.
+        self._projection: NDArray[np.float32] | None = None
+        self._raw_scores: NDArray[np.float32] | None = None
+        self._predictions: Predictions | None = None
 
-    @cached_property
+    @property
     def projection(self) -> NDArray[np.float32]:
         """Shape (n, num_components)."""
-        assert self.model.pca is not None
-        return self.model.pca.project(self.features)
+        if self._projection is None:
+            assert self.model.pca is not None
+            self._projection = self.model.pca.project(self.features)
+        return self._projection
 
-    @cached_property
+    @property
     def linear(self) -> LinearLearnerModel:
-        """The linear model, with the threshold that was asked for."""
+        """The linear model, with the threshold of the request."""
         assert self.model.linear is not None
         if self._threshold is None:
             return self.model.linear
         return replace(self.model.linear, threshold=self._threshold)
 
-    @cached_property
+    @property
     def raw_scores(self) -> NDArray[np.float32]:
         """Scores before the link, shape (n, num_outputs); of a chain, of the projection."""
-        return self.linear.raw_scores(self.features if self.model.pca is None else self.projection)
+        if self._raw_scores is None:
+            self._raw_scores = self.linear.raw_scores(self.features if self.model.pca is None else self.projection)
+        return self._raw_scores
 
-    @cached_property
+    @property
     def predictions(self) -> Predictions:
         """Scores after the link, and labels."""
-        return self.linear.predictions_from(self.raw_scores)
+        if self._predictions is None:
+            self._predictions = self.linear.predictions_from(self.raw_scores)
+        return self._predictions
 
     @property
     def score(self) -> NDArray[np.float32]:
@@ -78,7 +93,7 @@ class Computation:
 
     @property
     def two_raw_scores(self) -> NDArray[np.float32]:
-        """One raw score a class, shape (n, num_classes); of a binary classifier the score and its negative."""
+        """One raw score per class, shape (n, num_classes); of a binary classifier the score and its negative."""
         if self.linear.num_outputs > 1:
             return self.raw_scores
         return np.concatenate([-self.raw_scores, self.raw_scores], axis=1)
@@ -90,7 +105,7 @@ class Computation:
 
     @property
     def probabilities(self) -> NDArray[np.float32]:
-        """One probability a class, shape (n, num_classes)."""
+        """One probability per class, shape (n, num_classes)."""
         return self.score if self.score.ndim == 2 else np.stack([1 - self.score, self.score], axis=1)
 
     @property
@@ -103,7 +118,6 @@ class Computation:
     def reconstruction(self) -> NDArray[np.float32]:
         """The records that the projections stand for, shape (n, feature_dim)."""
         assert self.model.pca is not None
-        _check_size(self.features.shape[0], self.model.pca.feature_dim, "reconstruction")
         return self.model.pca.reconstruct(self.projection)
 
     @property
@@ -117,7 +131,6 @@ class Computation:
         Chosen: the bias as the last value, as XGBoost's ``pred_contribs`` has it.
         """
         weights, bias = self._weights_of_features
-        _check_size(self.features.shape[0], weights.shape[0] + 1, "contributions")
         chosen = np.zeros(len(self.raw_scores), np.intp)
         if self.linear.num_outputs > 1:
             chosen = np.argmax(self.raw_scores, axis=1)
@@ -136,20 +149,25 @@ class Computation:
         return pca.components @ weights, bias - pca.projected_mean @ weights
 
 
-def _check_size(records: int, width: int, column: str) -> None:
-    if records * width > _MOST_VALUES:
-        raise DataError(
-            f"'{column}' of {records} records would be {records * width} values, and an answer may hold "
-            f"{_MOST_VALUES}. Send at most {max(1, _MOST_VALUES // width)} records in a request."
-        )
-
-
 @dataclass(frozen=True)
 class Column:
-    """One quantity that an answer can carry: its meaning, the models that have it, its values."""
+    """One quantity that an answer can carry.
+
+    Attributes
+    ----------
+    meaning
+        For people.
+    exists
+        Whether a model has it.
+    width
+        How many values per record.
+    values
+        Computes it.
+    """
 
     meaning: str
     exists: Callable[[ServedModel], bool]
+    width: Callable[[ServedModel], int]
     values: Callable[[Computation], NDArray[np.float32]]
 
 
@@ -175,21 +193,119 @@ def _has_probabilities(model: ServedModel) -> bool:
     return model.linear.predictor_type == "multiclass_classifier" or model.linear.loss == "logistic"
 
 
+def _one(_model: ServedModel) -> int:
+    return 1
+
+
+def _components(model: ServedModel) -> int:
+    return 0 if model.pca is None else model.pca.num_components
+
+
+def _outputs(model: ServedModel) -> int:
+    return 0 if model.linear is None else model.linear.num_outputs
+
+
+def _classes(model: ServedModel) -> int:
+    return max(2, _outputs(model))
+
+
+def _features(model: ServedModel) -> int:
+    return model.feature_dim
+
+
+def _features_and_bias(model: ServedModel) -> int:
+    return model.feature_dim + 1
+
+
 COLUMNS: Final = {
-    "projection": Column("coordinates on the components", _has_pca, lambda c: c.projection),
-    "reconstruction": Column("the record that the projection stands for", _has_pca, lambda c: c.reconstruction),
-    "score": Column("probability, or predicted value", _has_linear, lambda c: c.score),
-    "predicted_label": Column("predicted class", _is_classifier, lambda c: c.predicted_label),
-    "predicted_score": Column("predicted value", _is_regressor, lambda c: c.score),
-    "raw_score": Column("score before the link", _has_linear, lambda c: c.raw_score),
-    "raw_scores": Column("one raw score a class", _is_classifier, lambda c: c.two_raw_scores),
-    "probability": Column("of class 1, or of the predicted class", _has_probabilities, lambda c: c.probability),
-    "probabilities": Column("one probability a class", _has_probabilities, lambda c: c.probabilities),
-    "labels": Column("the classes, in the order of `probabilities`", _is_classifier, lambda c: c.labels),
+    "projection": Column("coordinates on the components", _has_pca, _components, lambda c: c.projection),
+    "reconstruction": Column(
+        "the record that the projection stands for", _has_pca, _features, lambda c: c.reconstruction
+    ),
+    "score": Column("probability, or predicted value", _has_linear, _outputs, lambda c: c.score),
+    "predicted_label": Column("predicted class", _is_classifier, _one, lambda c: c.predicted_label),
+    "predicted_score": Column("predicted value", _is_regressor, _one, lambda c: c.score),
+    "raw_score": Column("score before the link", _has_linear, _outputs, lambda c: c.raw_score),
+    "raw_scores": Column("one raw score per class", _is_classifier, _classes, lambda c: c.two_raw_scores),
+    "probability": Column(
+        "of class 1, or of the predicted class", _has_probabilities, _one, lambda c: c.probability
+    ),
+    "probabilities": Column("one probability per class", _has_probabilities, _classes, lambda c: c.probabilities),
+    "labels": Column("the classes, in the order of `probabilities`", _is_classifier, _classes, lambda c: c.labels),
     "contributions": Column(
-        "what each feature adds to the raw score, and the bias", _has_linear, lambda c: c.contributions
+        "what each feature adds to the raw score, and the bias",
+        _has_linear,
+        _features_and_bias,
+        lambda c: c.contributions,
     ),
 }
+
+
+@dataclass(slots=True)
+class Cost:
+    """What an answer takes, known before it is computed.
+
+    Attributes
+    ----------
+    records, width
+        Values of the answer are ``records * width``.
+    hidden
+        Values per record that are computed on the way: projection and raw scores.
+    products
+        Multiplications of the model.
+    """
+
+    records: int
+    width: int
+    hidden: int
+    products: int
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes that are held while the answer is made."""
+        return self.records * self._bytes_per_record
+
+    @property
+    def _bytes_per_record(self) -> int:
+        return self.width * _BYTES_PER_VALUE + self.hidden * 4
+
+    @property
+    def is_small(self) -> bool:
+        """Whether the answer takes no more than a few milliseconds."""
+        return self.records * (self.width + self.hidden) <= _CHEAP_VALUES and self.products <= _CHEAP_PRODUCTS
+
+    def check(self, names: Sequence[str], budget_bytes: int) -> None:
+        """Refuse an answer of too many values.
+
+        Raises
+        ------
+        DataError
+            With the number of records that may be sent.
+        """
+        most = min(MOST_VALUES // self.width, budget_bytes // self._bytes_per_record)
+        if self.records > max(1, most):
+            raise DataError(
+                f"{', '.join(names)} of {self.records} records would be {self.records * self.width} values, which "
+                f"is more than this server holds for one answer. Send at most {max(1, most)} records in a request."
+            )
+
+
+def cost_of(model: ServedModel, names: Sequence[str], features: Features, *, inverse: bool = False) -> Cost:
+    """Return what the named columns of these records take.
+
+    Parameters
+    ----------
+    features
+        Shape (n, feature_dim), or with `inverse` (n, num_components).
+    """
+    records, given = features.shape
+    width = sum(COLUMNS[name].width(model) for name in names)
+    hidden = 0 if inverse else _components(model) + _outputs(model)
+    first = given if inverse else _components(model) or _outputs(model)
+    filled = features.nnz if is_sparse(features) else records * given
+    products = filled * (model.feature_dim if inverse else first)
+    products += records * (_components(model) * _outputs(model) + width * (first if width > first else 1))
+    return Cost(int(records), width, hidden, int(products))
 
 
 def available_columns(model: ServedModel) -> tuple[str, ...]:
@@ -198,7 +314,7 @@ def available_columns(model: ServedModel) -> tuple[str, ...]:
 
 
 def default_columns(model: ServedModel) -> tuple[str, ...]:
-    """Return what SageMaker answers when nothing is asked for."""
+    """Return the columns of SageMaker's own answer."""
     if model.linear is None:
         return ("projection",)
     return ("score", "predicted_label") if _is_classifier(model) else ("score",)

@@ -127,6 +127,14 @@ class Registry:
         entries = [Entry(*row) for row in rows[:size]]
         return entries, entries[-1].name if len(rows) > size else None
 
+    def held(self, name: str) -> ServedModel | None:
+        """Return a listed model that this worker has in memory."""
+        held = self._models.get(name)
+        if held is None:
+            return None
+        entry = self._find(name)
+        return held[1] if entry is not None and entry.generation == held[0] else None
+
     def model(self, name: str) -> ServedModel:
         """Return a listed model, reading it where this worker does not have it yet."""
         entry = self.get(name)

@@ -7,8 +7,9 @@ import logging
 import os
 import re
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +21,7 @@ from eigenline.formats.content_types import CSV, JSON, JSON_LINES, RECORDIO, neg
 from eigenline.formats.recordio.pass_through import pass_through
 from eigenline.formats.requests import read_features
 from eigenline.serve.answers import Answer, Refusal, message, refuse
-from eigenline.serve.columns import COLUMNS, Computation
+from eigenline.serve.columns import COLUMNS, Computation, Cost, cost_of
 from eigenline.serve.models import ServedModel
 from eigenline.serve.options import Options, columns_for, read_options
 from eigenline.serve.settings import Settings
@@ -28,13 +29,14 @@ from eigenline.serve.settings import Settings
 logger = logging.getLogger("serve")
 
 OFFERED = (JSON, JSON_LINES, RECORDIO, CSV)
+NO_MEMORY: Final = "There is no memory for this request now. Send fewer records at a time, or unload a model."
 _parse_content_type = functools.lru_cache(maxsize=64)(parse_content_type)  # clients send the same few
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Call:
-    """One request for predictions, as any front hands it over.
+    """One request for predictions, whatever brought it.
 
     `content_type` and `accept` are the headers as they came; `accept` is None where there was none.
     """
@@ -46,6 +48,33 @@ class Call:
     custom_attributes: str = ""
     request_id: str = ""
     content_encoding: str = ""
+
+
+@dataclass(slots=True)
+class Work:
+    """One call whose records have been read and whose answer has not been computed.
+
+    Attributes
+    ----------
+    call, model, options
+        What was asked, and of which model.
+    media_type
+        Of the answer.
+    names
+        Columns of the answer.
+    features
+        Float32, shape (n, width).
+    cost
+        What the answer will take, known before it is paid.
+    """
+
+    call: Call
+    model: ServedModel
+    options: Options
+    media_type: str
+    names: Sequence[str]
+    features: Features
+    cost: Cost
 
 
 def request_id_of(*candidates: str) -> str:
@@ -98,17 +127,45 @@ class Service:
 
     def invoke(self, model: ServedModel, call: Call) -> Answer:
         """Answer one call; never raises."""
-        headers: tuple[tuple[str, str], ...] = (("X-Request-Id", call.request_id),)
-        if call.custom_attributes:
-            headers += (("X-Amzn-SageMaker-Custom-Attributes", call.custom_attributes),)
+        work = self.read(model, call)
+        return work if isinstance(work, Answer) else self.predict(work)
+
+    def read(self, model: ServedModel, call: Call) -> Work | Answer:
+        """Read a call's records, or return the answer where there is nothing to compute; never raises."""
+        return self._guarded(call, lambda: self._read(model, call))
+
+    def predict(self, work: Work) -> Answer:
+        """Compute and write the answer; never raises."""
+        answer = self._guarded(work.call, lambda: self._predicted(work))
+        assert isinstance(answer, Answer)
+        return answer
+
+    def _guarded(self, call: Call, step: Callable[[], Work | Answer]) -> Work | Answer:
         try:
-            answer = self._answer(model, call)
+            outcome = step()
         except UserError as error:
-            answer = refuse(error, call.accept, call.request_id)
-            logger.info("request_id=%s status=%d error=%s", call.request_id, answer.status, error)
+            outcome = refuse(error, call.accept, call.request_id)
+            logger.info("request_id=%s status=%d error=%s", call.request_id, outcome.status, error)
+        except MemoryError:
+            logger.error("request_id=%s status=507 error=no memory", call.request_id)
+            outcome = message(507, NO_MEMORY, call.accept, call.request_id)
         except Exception:
-            answer = self.failure(call)
-        return Answer(answer.status, answer.body, answer.content_type, headers + answer.headers)
+            outcome = self.failure(call)
+        if isinstance(outcome, Answer):
+            outcome.headers = (("X-Request-Id", call.request_id), *outcome.headers)
+            if call.custom_attributes:
+                outcome.headers += (("X-Amzn-SageMaker-Custom-Attributes", call.custom_attributes),)
+        return outcome
+
+    def failed(self, call: Call, error: BaseException) -> Answer:
+        """Return the answer to a call that ended with this error."""
+
+        def step() -> Answer:
+            raise error
+
+        answer = self._guarded(call, step)
+        assert isinstance(answer, Answer)
+        return answer
 
     def failure(self, call: Call) -> Answer:
         """Log the exception being handled, and own up to it without telling the client its details."""
@@ -123,7 +180,7 @@ class Service:
         sentence = f"This is an error of the server, not of the request; its log has it under {call.request_id}."
         return message(500, sentence, call.accept, call.request_id)
 
-    def _answer(self, model: ServedModel, call: Call) -> Answer:
+    def _read(self, model: ServedModel, call: Call) -> Work | Answer:
         media_type = self._default_accept
         if call.accept is not None and call.accept != "*/*":
             media_type = negotiate(call.accept, OFFERED, self._default_accept)
@@ -134,9 +191,15 @@ class Service:
         if not call.body:
             return Answer(204)
         features = _features(call, model, options)
-        columns = self._predict(model, features, options, names)
+        cost = cost_of(model, names, features, inverse=options.inverse)
+        cost.check(names, self.settings.body_budget_bytes)
+        return Work(call, model, options, media_type, names, features, cost)
+
+    def _predicted(self, work: Work) -> Answer:
+        call, model, media_type = work.call, work.model, work.media_type
+        columns = self._predict(model, work.features, work.options, work.names)
         _check_finite(columns)
-        body = write_answer(columns, envelope=_envelope(model, options), media_type=media_type)
+        body = write_answer(columns, envelope=_envelope(model, work.options), media_type=media_type)
         if media_type == RECORDIO and _parse_content_type(call.content_type).media_type == RECORDIO:
             body = pass_through(call.body, body)
         return Answer(200, body, media_type)

@@ -28,18 +28,20 @@ class Settings:
     ----------
     base_dir
         The tree that SageMaker mounts, ``/opt/ml`` (``SAGEMAKER_BASE_DIR``).
+    host
+        The address to listen on. Chosen: loopback; the image's `serve` listens on all interfaces.
     port
         ``SAGEMAKER_BIND_TO_PORT``; 8080.
     workers
-        Processes: ``MODEL_SERVER_WORKERS`` or ``SAGEMAKER_MODEL_SERVER_WORKERS``; by default one a CPU that the
-        container may use, and never more of them than a 50 MB worker each fits the memory limit.
+        Processes: ``MODEL_SERVER_WORKERS`` or ``SAGEMAKER_MODEL_SERVER_WORKERS``; by default one per CPU that the
+        container may use, and never more than fit the memory limit at 50 MB each.
     timeout_seconds
-        ``MODEL_SERVER_TIMEOUT`` or ``SAGEMAKER_MODEL_SERVER_TIMEOUT``; 60: a body must have arrived, and a worker
-        must have shown a sign of life, within it.
+        ``MODEL_SERVER_TIMEOUT`` or ``SAGEMAKER_MODEL_SERVER_TIMEOUT``; 60: a body must have arrived
+        within it, and a worker that shows no sign of life for so long (and for 10 s) is replaced.
     max_payload_bytes
         ``MAX_CONTENT_LENGTH`` in bytes; 6 MiB, and 100 MiB in batch transform, as SageMaker's own limits.
     body_budget_bytes
-        Bytes of request bodies that one worker holds at once; later bodies wait at the socket.
+        Bytes of request bodies and of answers that one worker holds at once; others wait.
     default_accept
         ``SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT``: the answer's media type where the client names none.
     output
@@ -59,6 +61,7 @@ class Settings:
     """
 
     base_dir: Path = Path("/opt/ml")
+    host: str = "127.0.0.1"
     port: int = 8080
     workers: int = 1
     timeout_seconds: int = 60

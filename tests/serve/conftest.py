@@ -109,6 +109,12 @@ class Server:
         return [int(pid) for pid in listed.split()]
 
 
+def connect(server: Server) -> socket.socket:
+    connection = socket.create_connection(("127.0.0.1", server.port), timeout=30)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return connection
+
+
 def read_answer(connection: socket.socket) -> tuple[int, bytes]:
     """Read one answer that has a Content-Length off a connection: status and body."""
     data = b""

@@ -141,7 +141,7 @@ def test_an_answer_has_a_size_limit_too(client_of: Callable[..., FlaskClient]) -
     body = b'{"data":{"features":{"keys":[1],"shape":[200000],"values":[1]}}}\n' * 300
     answer = client.post("/invocations?output=contributions", data=body, content_type="application/jsonlines")
     assert answer.status_code == 400
-    assert "Send at most 249 records" in answer.text
+    assert "Send at most 33 records" in answer.text
     assert client.post("/invocations", data=body, content_type="application/jsonlines").status_code == 200
 
 

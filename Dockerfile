@@ -35,7 +35,8 @@ RUN mkdir -p /opt/eigenline/share/eigenline \
 
 # --- the image ---------------------------------------------------------------------------------------------------
 FROM ${BASE_IMAGE}
-ARG VERSION=0.1.0
+# `make image` passes both: the version stands in pyproject.toml alone.
+ARG VERSION=unknown
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="eigenline" \
       org.opencontainers.image.description="An open, local twin of Amazon SageMaker's built-in PCA and Linear Learner" \

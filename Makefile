@@ -28,7 +28,7 @@ test: $(READY)   ## run all tests; those of the image, which need a Docker engin
 check: $(READY)  ## format, lint, types and the fast tests: green before every commit
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/ruff check $(CODE)
-	$(BIN)/mypy
+	$(BIN)/python -m tests.check_types
 	$(BIN)/python -m pytest -n auto -m 'not slow and not image'
 
 bench: $(READY)  ## speed and quality beside the peers (TOPICS="pca csv" runs some)
@@ -38,6 +38,7 @@ bench: $(READY)  ## speed and quality beside the peers (TOPICS="pca csv" runs so
 image:           ## build the image (BASE_IMAGE=... names another base, PLATFORM=linux/arm64 another machine)
 	DOCKER_BUILDKIT=1 docker build $(if $(BASE_IMAGE),--build-arg BASE_IMAGE=$(BASE_IMAGE)) \
 	  $(if $(PLATFORM),--platform $(PLATFORM)) \
+	  --build-arg VERSION=$$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml) \
 	  --build-arg REVISION=$$(git rev-parse --short HEAD 2>/dev/null || echo unknown) --tag $(IMAGE) .
 
 lock: $(READY)   ## write the image's pinned, hashed requirements again from pyproject.toml

@@ -9,6 +9,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from setuptools import find_packages
 
 ROOT = Path(__file__).parents[1]
 # room -> the rooms that it may import, through the package; everything else at the top of the package is its front
@@ -98,7 +99,8 @@ def test_rooms_are_imported_through_the_package(path: Path) -> None:
 def test_every_room_is_linked_and_installed() -> None:
     links = {path.name: path.readlink() for path in (ROOT / PACKAGE).iterdir() if path.is_symlink()}
     assert links == {room: Path("..") / room for room in ALLOWED_ROOMS}
-    installed = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"])
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]["find"]
+    installed = set(find_packages(str(ROOT), include=settings["include"]))
     packages = {".".join((PACKAGE, *path.parent.relative_to(ROOT).parts)) for path in FILES}
     assert installed == packages | {PACKAGE}
 

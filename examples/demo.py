@@ -9,12 +9,13 @@ from pathlib import Path
 
 from examples import eigendigits, is_it_a_zero
 from examples.digits import load_digits
+from examples.interrupts import interrupts
 from examples.steps import Steps
 
 
 def main() -> None:
     """Run both walkthroughs in `demo/`, print their results and leave the models and the picture there."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that a running `serve` is stopped as on Ctrl-C
+    interrupts.handle()
     steps = Steps()
     folder = Path("demo").resolve()
     picture = folder / "eigendigits.png"
@@ -40,4 +41,5 @@ if __name__ == "__main__":
     try:
         main()
     except KeyboardInterrupt:
-        sys.exit("\nStopped; nothing is left running.")
+        print("\nStopped; nothing is left running.", file=sys.stderr)
+        sys.exit(128 + (interrupts.received or signal.SIGINT))

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from eigenline import write_recordio
 from examples.digits import Digits
-from examples.local_job import Endpoint, train, write_job
+from examples.local_job import serve, train, write_job
 from examples.steps import Steps, csv_text
 
 NUM_COMPONENTS = 10
@@ -36,7 +36,7 @@ def run(digits: Digits, folder: Path, picture: Path, steps: Steps) -> float:
         step.log = train(folder)
     with ExitStack() as running:
         with steps.step("serve, until /ping answers"):
-            endpoint = running.enter_context(Endpoint(folder))
+            endpoint = running.enter_context(serve(folder))
         with steps.step("Project the first record") as step:
             [answer] = endpoint.invoke(csv_text(records[:1]))["projections"]
             step.result = ", ".join(f"{value:.3f}" for value in answer["projection"][:4]) + ", ..."

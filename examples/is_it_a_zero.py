@@ -10,7 +10,7 @@ import numpy as np
 
 from eigenline import write_recordio
 from examples.digits import Digits
-from examples.local_job import Endpoint, train, write_job
+from examples.local_job import serve, train, write_job
 from examples.steps import Steps, csv_text
 
 
@@ -51,7 +51,7 @@ def run(digits: Digits, folder: Path, steps: Steps) -> Confusion:
         step.log = train(folder)
     with ExitStack() as running:
         with steps.step("serve, until /ping answers"):
-            endpoint = running.enter_context(Endpoint(folder))
+            endpoint = running.enter_context(serve(folder))
         with steps.step("Ask about the first test image") as step:
             [prediction] = endpoint.invoke(csv_text(digits.test_images[:1]))["predictions"]
             step.result = f"score {prediction['score']:.6f}, predicted_label {prediction['predicted_label']:.0f}"

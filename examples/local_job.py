@@ -11,10 +11,13 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
+
+from examples.interrupts import interrupts
 
 EIGENLINE = [sys.executable, "-m", "eigenline"]  # the command that is installed beside this interpreter
 
@@ -38,68 +41,76 @@ def write_job(
         path.write_bytes(content)
 
 
+@contextmanager
+def running(
+    verb: str, folder: Path, environment: Mapping[str, str] | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a verb of `eigenline` on a job's folder, its output in `<verb>.log`; it ends with the block."""
+    settings = {**os.environ, "SAGEMAKER_BASE_DIR": str(folder), **(environment or {})}
+    process = None
+    try:
+        with (folder / f"{verb}.log").open("wb") as output, interrupts.held():
+            # A session of its own: Ctrl-C reaches this program only, which then stops the other in order.
+            process = subprocess.Popen(
+                [*EIGENLINE, verb], env=settings, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+            )
+        yield process
+    finally:
+        if process is not None:
+            process.terminate()
+            try:
+                process.wait(timeout=15)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
 def train(folder: Path) -> Path:
     """Run `train` on a job's folder and return the file with its log; a failed job ends the program."""
     log = folder / "train.log"
-    with log.open("wb") as output:
-        result = subprocess.run(
-            [*EIGENLINE, "train"],
-            env={**os.environ, "SAGEMAKER_BASE_DIR": str(folder)},
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            check=False,
-        )
-    if result.returncode:
+    with running("train", folder) as process:
+        code = process.wait()
+    if code:
         failure = folder / "output" / "failure"
         reason = failure.read_text() if failure.is_file() else log.read_text()[-2000:]
-        raise SystemExit(f"train failed with exit code {result.returncode}: {reason}")
+        raise SystemExit(f"train failed with exit code {code}: {reason}")
     return log
 
 
+@contextmanager
+def serve(folder: Path) -> Iterator[Endpoint]:
+    """Run `serve` over a job's model, and wait until it is healthy; it ends with the block."""
+    with socket.socket() as probe:  # the system names a port that is free
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    with running("serve", folder, {"SAGEMAKER_BIND_TO_PORT": str(port)}) as process:
+        endpoint = Endpoint(port)
+        while not endpoint.is_healthy():
+            if process.poll() is not None:
+                log = (folder / "serve.log").read_text()
+                raise SystemExit(f"serve ended with exit code {process.returncode}:\n{log[-2000:]}")
+            interrupts.check()
+            time.sleep(0.02)
+        yield endpoint
+
+
+@dataclass(frozen=True)
 class Endpoint:
-    """A running `serve` over a job's model; ``with Endpoint(folder) as endpoint: endpoint.invoke(...)``."""
+    """The address of a running `serve`."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        with socket.socket() as probe:  # the system names a port that is free
-            probe.bind(("127.0.0.1", 0))
-            self.port = int(probe.getsockname()[1])
+    port: int
 
-    def __enter__(self) -> Self:
-        environment = {"SAGEMAKER_BASE_DIR": str(self._folder), "SAGEMAKER_BIND_TO_PORT": str(self.port)}
-        log = self._folder / "serve.log"
-        with log.open("wb") as output:
-            # A session of its own: Ctrl-C reaches this program only, which then stops the server in order.
-            self._process = subprocess.Popen(
-                [*EIGENLINE, "serve"],
-                env={**os.environ, **environment},
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+    def is_healthy(self) -> bool:
+        """Whether `/ping` answers 200."""
         try:
-            self._wait_until_healthy(log)
-        except BaseException:
-            self._stop()
-            raise
-        return self
-
-    def _wait_until_healthy(self, log: Path, seconds: float = 60) -> None:
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
-            if self._process.poll() is not None:
-                raise SystemExit(
-                    f"serve ended with exit code {self._process.returncode}:\n{log.read_text()[-2000:]}"
-                )
-            try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/ping", timeout=2):
-                    return
-            except (urllib.error.URLError, TimeoutError, ConnectionError):
-                time.sleep(0.02)
-        raise SystemExit(f"serve did not answer /ping within {seconds:.0f} s:\n{log.read_text()[-2000:]}")
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/ping", timeout=10):
+                return True
+        except (urllib.error.URLError, TimeoutError, ConnectionError):
+            return False
 
     def invoke(self, csv: bytes) -> Any:
         """POST records as CSV to `/invocations` and return the answer, read from JSON."""
+        interrupts.check()
         request = urllib.request.Request(
             f"http://127.0.0.1:{self.port}/invocations",
             data=csv,
@@ -110,16 +121,3 @@ class Endpoint:
                 return json.load(answer)
         except urllib.error.HTTPError as error:
             raise SystemExit(f"/invocations answered {error.code}: {error.read().decode()}") from error
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stop()
-
-    def _stop(self) -> None:
-        self._process.terminate()
-        try:
-            self._process.wait(timeout=15)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()

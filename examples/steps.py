@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from examples.interrupts import interrupts
+
 
 @dataclass
 class Step:
@@ -33,6 +35,7 @@ class Steps:
     @contextmanager
     def step(self, text: str) -> Iterator[Step]:
         """Time a block of work."""
+        interrupts.check()
         step = Step()
         print(f"  {text} ... ", end="", flush=True)
         start = time.perf_counter()
@@ -40,6 +43,7 @@ class Steps:
         notes = [f"{time.perf_counter() - start:.2f} s"]
         notes += [step.result] * bool(step.result) + [f"log: {step.log}"] * bool(step.log)
         print("   ".join(notes), flush=True)
+        interrupts.check()
 
     def total(self) -> float:
         """Seconds since the first line."""

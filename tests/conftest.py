@@ -31,13 +31,32 @@ def rng() -> np.random.Generator:
     return np.random.default_rng(20261120)
 
 
+class ReferenceData:
+    """What real SageMaker jobs wrote: a file from the first place that has it; where none has, the test is skipped.
+
+    `tests/data` holds what may be shipped; the rest lies beside the checkout, on some machines.
+    """
+
+    def __init__(self, *places: Path) -> None:
+        self._places = places
+
+    def __truediv__(self, name: str) -> "Path | ReferenceData":
+        found = [place / name for place in self._places if (place / name).exists()]
+        if not found:
+            pytest.skip(f"{name} may not be shipped; tests/data/README.md says where it is found")
+        return ReferenceData(*found) if found[0].is_dir() else found[0]
+
+    def is_dir(self) -> bool:
+        return True
+
+    def __fspath__(self) -> str:
+        return str(self._places[0])
+
+
 @pytest.fixture(scope="session")
-def aws_data() -> Path:
-    """Artifacts, logs and data of real SageMaker jobs; only where the reference data lie beside the checkout."""
-    folder = ROOT.parent / "shared" / "data" / "aws"
-    if not folder.is_dir():
-        pytest.skip("the reference data of real SageMaker jobs are not on this machine")
-    return folder
+def aws_data() -> ReferenceData:
+    """Artifacts, losses and data of real SageMaker jobs."""
+    return ReferenceData(ROOT / "tests" / "data" / "aws", ROOT.parent / "shared" / "data" / "aws")
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""`make demo`: both walkthroughs through the real `train` and `serve`, in seconds, offline."""
+"""`make demo`: both walkthroughs through the real `train` and `serve`, in seconds."""
 
 from __future__ import annotations
 
@@ -24,8 +24,6 @@ def main() -> None:
         step.result = (
             f"{digits.name}: {len(digits.train_images):,} to train on, {len(digits.test_images):,} to test"
         )
-    if digits.name != "MNIST":
-        print("  (set MNIST_DIR to a folder with MNIST's four .gz files to run the walkthroughs on MNIST itself)")
 
     steps.title("Linear Learner: is this digit a 0?")
     is_it_a_zero.run(digits, folder / "linear-learner", steps)

@@ -1,4 +1,4 @@
-"""Real handwritten digits: MNIST where its files are, otherwise the 8 x 8 digits that scikit-learn ships."""
+"""Real handwritten digits: MNIST where it is or can be fetched, else the 8 x 8 digits that scikit-learn ships."""
 
 from __future__ import annotations
 
@@ -10,13 +10,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from examples.mnist import FILES, fetch_mnist
+
 BESIDE_THE_CHECKOUT = Path(__file__).parents[2] / "shared" / "data" / "mnist"
-MNIST_FILES = (
-    "train-images-idx3-ubyte.gz",
-    "train-labels-idx1-ubyte.gz",
-    "t10k-images-idx3-ubyte.gz",
-    "t10k-labels-idx1-ubyte.gz",
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,21 +31,31 @@ class Digits:
 
 
 def load_digits() -> Digits:
-    """Load MNIST from MNIST_DIR or from beside the checkout, else (or with MNIST_DIR empty) the small digits."""
+    """Load MNIST: from MNIST_DIR, from beside the checkout, or fetched once; else the small digits.
+
+    With MNIST_DIR empty, the small digits are loaded at once.
+    """
     named = os.environ.get("MNIST_DIR")
     if named == "":
         return _small_digits()
-    folder = BESIDE_THE_CHECKOUT if named is None else Path(named)
-    missing = [file for file in MNIST_FILES if not (folder / file).is_file()]
-    if named and missing:
+    if named is None and all((BESIDE_THE_CHECKOUT / file).is_file() for file in FILES):
+        return _mnist(BESIDE_THE_CHECKOUT)
+    if named is None:
+        folder, reason = fetch_mnist()
+        if folder is not None:
+            return _mnist(folder)
+        print(f"{reason} These are the small digits; MNIST_DIR names a folder with MNIST's four .gz files.")
+        return _small_digits()
+    missing = [file for file in FILES if not (Path(named) / file).is_file()]
+    if missing:
         raise SystemExit(f"MNIST_DIR is {named}, but these files are not in it: {', '.join(missing)}")
-    return _small_digits() if missing else _mnist(folder)
+    return _mnist(Path(named))
 
 
 def _mnist(folder: Path) -> Digits:
     # The walkthroughs' train_set is the first 50,000 of MNIST's 60,000 training images.
     train = slice(0, 50_000)
-    train_images, train_labels, test_images, test_labels = (folder / file for file in MNIST_FILES)
+    train_images, train_labels, test_images, test_labels = (folder / file for file in FILES)
     return Digits(
         "MNIST",
         28,

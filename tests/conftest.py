@@ -8,6 +8,9 @@ import hypothesis
 import numpy as np
 import pytest
 
+from examples.digits import BESIDE_THE_CHECKOUT
+from examples.mnist import FILES, cache_folder
+
 ROOT = Path(__file__).parents[1]
 
 # No test may fail for want of speed: machines are small and busy, and on a new one hypothesis spends its first
@@ -32,7 +35,7 @@ def rng() -> np.random.Generator:
 
 
 class ReferenceData:
-    """What real SageMaker jobs wrote: a file from the first place that has it; where none has, the test is skipped.
+    """What real SageMaker jobs wrote: a file from the first place that has it, or a skip where none has.
 
     `tests/data` holds what may be shipped; the rest lies beside the checkout, on some machines.
     """
@@ -61,11 +64,14 @@ def aws_data() -> ReferenceData:
 
 @pytest.fixture(scope="session")
 def mnist_folder() -> Path:
-    """The four MNIST files, from MNIST_DIR or beside the checkout."""
-    folder = Path(os.environ.get("MNIST_DIR", ROOT.parent / "shared" / "data" / "mnist"))
-    if not (folder / "t10k-images-idx3-ubyte.gz").is_file():
-        pytest.skip("MNIST is not on this machine")
-    return folder
+    """The four MNIST files: from MNIST_DIR, from beside the checkout, or where `make demo` keeps them."""
+    places = (
+        [Path(os.environ["MNIST_DIR"])] if "MNIST_DIR" in os.environ else [BESIDE_THE_CHECKOUT, cache_folder()]
+    )
+    for folder in places:
+        if all((folder / file).is_file() for file in FILES):
+            return folder
+    pytest.skip("MNIST is not on this machine: `make demo` fetches it")
 
 
 def environment_python(name: str) -> Path:

@@ -101,38 +101,33 @@ def test_fewer_records_than_a_mini_batch(rng):
     assert (trained.model.predict(X).predicted_label == (X[:, 0] > 0)).mean() > 0.9
 
 
-def test_diverging_models_are_dropped_and_said_so(rng):
+def test_a_job_whose_models_all_diverge_says_so(rng):
     X = rng.normal(size=(500, 3))
     y = X @ [1.0, 2.0, 3.0]
     settings = {"predictor_type": "regressor", "optimizer": "sgd", "mini_batch_size": "10", "epochs": "5"}
     with pytest.raises(UserError, match=r"every model diverged.*smaller learning_rate"):
         told(X, y, **settings, learning_rate="1000")
-    text, trained, epochs = told(
-        X, y, **settings, normalize_data="false", learning_rate="0.3", momentum="0.5", num_models="8"
-    )
-    assert np.isfinite(trained.weights).all()
-    if not np.isfinite(epochs[0].train_loss).all():
-        assert "diverged and were dropped" in text
 
 
-def test_a_diverged_model_does_not_harm_its_neighbours(rng):
-    X = rng.normal(size=(1000, 3))
-    y = (X[:, 0] > 0) * 1.0
+def test_diverged_models_are_dropped_and_do_not_harm_their_neighbours(rng):
+    # Of the grid's two learning rates, the larger one is too large for features of this scale, the smaller is not.
+    X = 10 * rng.normal(size=(1000, 3))
+    y = X @ [1.0, 2.0, 3.0]
     text, trained, epochs = told(
-        X * 1e3,
+        X,
         y,
-        **BINARY,
+        predictor_type="regressor",
         compatibility="aws",
         optimizer="sgd",
-        mini_batch_size="50",
+        mini_batch_size="10",
         normalize_data="false",
-        epochs="4",
+        normalize_label="false",
+        epochs="15",
+        early_stopping_patience="15",
     )
-    assert np.isfinite(trained.weights).all()
-    wd_100 = epochs[0].train_loss[24:]
-    if not np.isfinite(wd_100).all():
-        assert "diverged and were dropped" in text
-    assert (trained.model.predict(X * 1e3).predicted_label == y).mean() > 0.9
+    assert np.isfinite(epochs[-1].train_loss).sum() == 16
+    assert "16 of 32 models diverged and were dropped" in text
+    np.testing.assert_allclose(trained.model.weights[:, 0], [1, 2, 3], atol=1e-3)
 
 
 @pytest.mark.slow
@@ -165,8 +160,15 @@ def test_imbalanced_data_with_every_weight_and_criterion(rng, criterion, weight)
         binary_classifier_model_selection_criteria=criterion,
         target_precision="0.5",
     )
-    called = trained.model.predict(X).predicted_label
-    assert 0 < called.sum() < 1500
+    called = trained.model.predict(X).predicted_label == 1
+    precision, recall = np.mean(y[called]), np.mean(called[y == 1])
+    # One record in fifty is positive: whoever calls at random has that precision at any recall.
+    assert precision > 0.15
+    assert recall > 0.3
+    if criterion == "recall_at_target_precision":
+        assert precision >= 0.5
+    if weight == "1.0" and criterion == "accuracy":
+        assert np.mean(called == y) > np.mean(y == 0)  # better than never to call
     balanced = (y == 0).sum() / (y == 1).sum()
     allowed = {"1.0": [1], "20": [20], "balanced": [balanced], "auto": [1, balanced, balanced**0.5]}[weight]
     assert any(trained.winner.hyperparameters["positive_example_weight"] == pytest.approx(a) for a in allowed)

@@ -10,6 +10,7 @@ import io
 import logging
 import os
 import socket
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -30,12 +31,17 @@ from sagemaker.estimator import Estimator
 from sagemaker.local import LocalSession
 from sagemaker.serializers import CSVSerializer
 
+# Jupyter starts in the notebook's own folder, a terminal in the checkout: `examples` is found from both.
+sys.path[:0] = [str(Path.cwd()), str(Path.cwd().parent)]
 from examples.digits import load_digits
 
 IMAGE = os.environ.get("EIGENLINE_IMAGE", "eigenline")
 ROLE = "arn:aws:iam::111111111111:role/any"  # never used locally, but the SDK asks for one
 QUIET = {"SAGEMAKER_CONTAINER_LOG_LEVEL": "WARNING"}  # else the endpoint logs every request
-FOLDER = Path(tempfile.mkdtemp(prefix="eigenline-"))
+# Everything is written below one folder, also what the SDK writes beside; it goes when the notebook ends.
+temporary = tempfile.TemporaryDirectory(prefix="eigenline-", ignore_cleanup_errors=True)
+tempfile.tempdir = temporary.name
+FOLDER = Path(temporary.name)
 
 with socket.create_server(("127.0.0.1", 0)) as probe:
     port = probe.getsockname()[1]
@@ -53,7 +59,7 @@ print(f"{digits.name}: {len(digits.train_images):,} images to train on, {len(dig
 # ## "Is this digit a 0?": Linear Learner
 #
 # The images become recordIO-protobuf with the SDK's own writer, as in the walkthrough. It takes its time;
-# `formats.write_recordio` of this project writes the same bytes in a fraction of a second.
+# `eigenline.write_recordio` writes the same bytes in a fraction of a second.
 
 # %%
 buffer = io.BytesIO()
@@ -177,3 +183,8 @@ for index, axis in enumerate(axes.flat):
     axis.set_axis_off()
 figure.suptitle(f"Eigendigits of {pixels.shape[1]:,} images ({digits.name})")
 plt.show()
+
+# %%
+tempfile.tempdir = None
+temporary.cleanup()
+print(f"{FOLDER} is {'still there' if FOLDER.exists() else 'gone'}")

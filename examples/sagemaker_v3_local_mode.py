@@ -115,9 +115,11 @@ def eigendigits(digits: Digits, folder: Path) -> None:
 def main() -> None:
     """Run both walkthroughs."""
     digits = load_digits()
-    folder = Path(tempfile.mkdtemp(prefix="eigenline-"))
-    is_it_a_zero(digits, folder / "linear")
-    eigendigits(digits, folder / "pca")
+    with tempfile.TemporaryDirectory(prefix="eigenline-", ignore_cleanup_errors=True) as folder:
+        tempfile.tempdir = folder  # what the SDK writes goes with it
+        is_it_a_zero(digits, Path(folder) / "linear")
+        eigendigits(digits, Path(folder) / "pca")
+        tempfile.tempdir = None
 
 
 if __name__ == "__main__":

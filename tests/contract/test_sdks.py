@@ -16,9 +16,9 @@ from tests.contract.sdks import ROOT, sdk_environment
 pytestmark = [pytest.mark.image, pytest.mark.slow]
 
 
-def run(python: Path, *arguments: str) -> str:
+def run(python: Path, *arguments: str, **environment: str) -> str:
     # The small digits: the same calls in a fraction of the time.
-    environment = sdk_environment() | {"MPLBACKEND": "agg", "MNIST_DIR": ""}
+    environment = sdk_environment() | {"MPLBACKEND": "agg", "MNIST_DIR": ""} | environment
     done = subprocess.run(
         [python, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=240, check=False
     )
@@ -44,19 +44,20 @@ def assert_few_errors(found: str, missed: str, false: str) -> None:
 
 
 @clause("Start", WALKTHROUGHS, process=OTHER_TEST, container=IN_THE_SDKS, sdk3=OTHER_TEST)
-def test_both_walkthroughs_with_the_sdk_2(sdk2_python: Path) -> None:
-    output = run(sdk2_python, "-m", "examples.sagemaker_local_mode")
+def test_both_walkthroughs_with_the_sdk_2(tmp_path: Path, sdk2_python: Path) -> None:
+    output = run(sdk2_python, "-m", "examples.sagemaker_local_mode", TMPDIR=str(tmp_path))
     zeros = re.search(r"is a 0 +(\d+) +(\d+)\n", output)
     others = re.search(r"is another digit +(\d+) +(\d+)\n", output)
     assert zeros, output
     assert others, output
     assert_few_errors(zeros[1], zeros[2], others[1])
     assert "projected 64 records on 10 components" in output
+    assert not list(tmp_path.iterdir()), "temporary files are left behind"
 
 
 @clause("Start", WALKTHROUGHS, process=OTHER_TEST, container=IN_THE_SDKS, sdk2=OTHER_TEST)
-def test_both_walkthroughs_with_the_sdk_3(sdk3_python: Path) -> None:
-    output = run(sdk3_python, "-m", "examples.sagemaker_v3_local_mode")
+def test_both_walkthroughs_with_the_sdk_3(tmp_path: Path, sdk3_python: Path) -> None:
+    output = run(sdk3_python, "-m", "examples.sagemaker_v3_local_mode", TMPDIR=str(tmp_path))
     zeros = re.search(r"zeros found (\d+), missed (\d+)", output)
     others = re.search(r"taken for a zero (\d+), rejected (\d+)", output)
     assert zeros, output
@@ -65,6 +66,7 @@ def test_both_walkthroughs_with_the_sdk_3(sdk3_python: Path) -> None:
     captured = re.search(r"projected 64 records on 10 components, which hold ([0-9.]+) of the best", output)
     assert captured, output
     assert 0.9999 < float(captured[1]) < 1.0001
+    assert not list(tmp_path.iterdir()), "temporary files are left behind"
 
 
 @clause(

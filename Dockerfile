@@ -16,20 +16,14 @@ RUN pip --python /opt/eigenline/bin/python install --no-cache-dir --disable-pip-
 # Test suites, headers and type stubs never run here.
 RUN find /opt/eigenline -type d \( -name tests -o -name include \) -prune -exec rm -rf {} + \
  && find /opt/eigenline \( -name '*.pyi' -o -name '*.a' -o -name '*.pxd' \) -delete
-COPY pyproject.toml README.md LICENSE ./
-COPY eigenline eigenline
-COPY algorithms algorithms
-COPY command command
-COPY container container
-COPY formats formats
-COPY serve serve
+# .dockerignore lets the package and its rooms through, and nothing else.
+COPY . .
 RUN pip wheel --quiet --no-cache-dir --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist . \
  && pip --python /opt/eigenline/bin/python install --no-cache-dir --disable-pip-version-check --no-deps dist/*.whl
-COPY image/bill_of_materials.py image/healthcheck image/train image/serve ./
 RUN mkdir -p /opt/eigenline/share/eigenline \
- && cp LICENSE requirements.lock /opt/eigenline/share/eigenline/ \
- && install -m 0755 healthcheck train serve /opt/eigenline/bin/ \
- && /opt/eigenline/bin/python -I bill_of_materials.py > /opt/eigenline/share/eigenline/sbom.cdx.json \
+ && cp LICENSE image/requirements.lock /opt/eigenline/share/eigenline/ \
+ && install -m 0755 image/healthcheck image/train image/serve /opt/eigenline/bin/ \
+ && /opt/eigenline/bin/python -I image/bill_of_materials.py > /opt/eigenline/share/eigenline/sbom.cdx.json \
  && /opt/eigenline/bin/train --help >/dev/null \
  && /opt/eigenline/bin/serve --help >/dev/null
 

@@ -239,6 +239,11 @@ def test_it_can_be_installed_as_a_link_to_a_checkout(
     assert place == source / "eigenline" / "__init__.py"
 
 
+def test_the_image_is_built_from_every_room() -> None:
+    let_through = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    assert let_through == {"eigenline", *ROOMS, "image", "pyproject.toml", "README.md", "LICENSE"}
+
+
 def test_the_version_stands_in_one_place() -> None:
     number = re.compile(rf"(?<![\d.]){re.escape(VERSION)}(?![\d.])")
     places = [ROOT / "Dockerfile", ROOT / "Makefile", ROOT / "image" / "bill_of_materials.py"]

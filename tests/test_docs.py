@@ -93,8 +93,8 @@ def test_every_page_is_reached_from_the_index() -> None:
 def test_what_the_map_names_is_there() -> None:
     """Every file and folder in backquotes on the map, and in CONTRIBUTING, exists."""
     for page in (DOCS / "architecture.md", ROOT / "CONTRIBUTING.md"):
-        names = re.findall(r"`([\w./-]+/[\w./*-]*|[\w-]+\.py)`", page.read_text())
-        missing = [name for name in names if not list(ROOT.glob(name.strip("/")))]
+        names = re.findall(r"`(\w[\w./-]*/[\w./*-]*|[\w-]+\.py)`", page.read_text())
+        missing = [name for name in names if not list(ROOT.glob(name if "/" in name else f"**/{name}"))]
         assert names
         assert not missing, f"{page.name} names {missing}"
 

@@ -24,6 +24,10 @@ from eigenline.container.stopping import Stopping
 from eigenline.formats.machine_limits import memory_limit
 
 _PR_SET_PDEATHSIG = 1
+_OVERDUE_TEXT = (
+    "ClientError: Training was asked to stop in the midst of a computation that cannot be interrupted, and was "
+    "ended; nothing was saved by this run."
+)
 
 
 def supervise(job: Callable[[Stopping], int], folders: Folders) -> int:
@@ -45,22 +49,26 @@ def supervise(job: Callable[[Stopping], int], folders: Folders) -> int:
     sys.stdout.flush()
     kills_before, models_before = _out_of_memory_kills(), models_in(folders.model)
     stopping = Stopping()
-    stopping.listen()  # before the fork, so that no moment is without a handler
+    stopping.install()  # before the fork, so that no moment is without a handler
     parent = os.getpid()
     child = os.fork()
     if child == 0:
         _die_with(parent)
         os._exit(_exit_code_of(job, stopping, folders))
-    _forward_signals(child)
+    ending = _Ending(child)
+    ending.install()
     if stopping():
-        os.kill(child, signal.SIGTERM)  # it came between the fork and the line above
+        ending.forward(signal.SIGTERM, None)  # it came between the fork and the line above
     _, status = os.waitpid(child, 0)
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGALRM):
         signal.signal(number, signal.SIG_IGN)  # the job is over: a late request changes nothing
     code = os.waitstatus_to_exitcode(status)
     if code < 0:
         remove_partial(folders.model)
-        text = _killed_text(signal.Signals(-code), _out_of_memory_kills() > kills_before)
+        if ending.overdue:
+            text, code = _OVERDUE_TEXT, -signal.SIGTERM
+        else:
+            text = _killed_text(signal.Signals(-code), _out_of_memory_kills() > kills_before)
         text += note_on_models(models_before & models_in(folders.model))
         sys.stderr.write(f"{text}\n")
         write_failure(folders.failure, text)
@@ -80,19 +88,48 @@ def _exit_code_of(job: Callable[[Stopping], int], stopping: Stopping, folders: F
         sys.stderr.flush()
 
 
-def _forward_signals(child: int) -> None:
-    asked = 0
+class _Ending:
+    """Signals for the job: passed on, and followed by its end where it cannot heed them.
 
-    def forward(number: int, frame: FrameType | None) -> None:
-        nonlocal asked
-        asked += 1
+    Between two blocks of records a job ends at once; but a single large decomposition, or a file system that does
+    not answer, cannot be interrupted from within.
+    """
+
+    def __init__(self, child: int) -> None:
+        self.overdue = False
+        self._child = child
+        self._interrupts = 0
+
+    def install(self) -> None:
+        """Pass signals on from now on."""
+        signal.signal(signal.SIGALRM, self._end)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self.forward)
+
+    def forward(self, number: int, frame: FrameType | None) -> None:
+        """Pass a signal on, and set the time at which the job has to be over."""
+        self._interrupts += number == signal.SIGINT
         # A person who presses Ctrl-C a third time wants the end, not the model. (A terminal sends the first
         # one to both processes; the child takes it twice without harm.)
+        last = self._interrupts > 2
         with contextlib.suppress(ProcessLookupError):  # it ended between two lines of this program
-            os.kill(child, signal.SIGKILL if number == signal.SIGINT and asked > 2 else number)
+            os.kill(self._child, signal.SIGKILL if last else number)
+        if not signal.getitimer(signal.ITIMER_REAL)[0]:
+            signal.setitimer(signal.ITIMER_REAL, _seconds_to_stop())
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, forward)
+    def _end(self, number: int, frame: FrameType | None) -> None:
+        self.overdue = True
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self._child, signal.SIGKILL)
+
+
+def _seconds_to_stop() -> float:
+    """Seconds between the request to stop and the end by force.
+
+    Source: SageMaker, which sets TRAINING_JOB_NAME, kills 120 s after SIGTERM; `docker stop` kills after 10 s.
+    Both would leave no failure file.
+    """
+    return 110.0 if os.environ.get("TRAINING_JOB_NAME") else 8.0
 
 
 def _die_with(parent: int) -> None:

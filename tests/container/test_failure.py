@@ -7,7 +7,6 @@ import pytest
 
 from eigenline.algorithms.errors import DataError, HyperparameterError
 from eigenline.container.failure import clear_failure, failure_text, note_on_models, traceback_text, write_failure
-from eigenline.container.stopping import StoppedBeforeModel
 
 
 @pytest.mark.parametrize(
@@ -15,7 +14,6 @@ from eigenline.container.stopping import StoppedBeforeModel
     [
         (DataError("train/a, line 3: wrong"), "ClientError: train/a, line 3: wrong", ""),
         (HyperparameterError("k: must be"), "ClientError: k: must be", ""),
-        (StoppedBeforeModel(), "ClientError: Training was asked to stop", "nothing was saved"),
         (MemoryError(), "ClientError: Not enough memory: an allocation failed", "docker run -m"),
         (
             OSError(errno.ENOSPC, "No space left on device", "/opt/ml/model/model_algo-1"),
@@ -23,7 +21,8 @@ from eigenline.container.stopping import StoppedBeforeModel
             "",
         ),
         (ZeroDivisionError("division by zero"), "AlgorithmError: ZeroDivisionError: division by zero", "a bug"),
-        (PermissionError(errno.EACCES, "Permission denied", "/x"), "AlgorithmError: PermissionError", "/x"),
+        (PermissionError(errno.EACCES, "Permission denied", "/x"), "ClientError: Permission denied: /x", ""),
+        (FileNotFoundError(errno.ENOENT, "No such file", "/x"), "AlgorithmError: FileNotFoundError", "/x"),
     ],
 )
 def test_the_first_word_says_who_can_mend_it(error: BaseException, begins: str, holds: str) -> None:

@@ -91,7 +91,8 @@ def test_the_state_of_another_job_is_left_alone_and_reported(tmp_path: Path) -> 
     checkpoints(tmp_path, "num_components=3").save({"epoch": np.array(1)})
     log = StringIO()
     assert checkpoints(tmp_path, "num_components=4", log).load() is None
-    assert "belongs to a job with other hyperparameters or other data; training starts anew" in log.getvalue()
+    assert "belongs to a job with other hyperparameters or other data" in log.getvalue()
+    assert "training starts from the beginning" in log.getvalue()
 
 
 @pytest.mark.parametrize("keep", [0, 1, 10, 100, -1])

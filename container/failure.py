@@ -34,8 +34,9 @@ def failure_text(error: BaseException, note: str = "") -> str:
     match error:
         case UserError():
             text = f"ClientError: {error}"
-        case MemoryError():
-            text = f"ClientError: Not enough memory: {str(error) or 'an allocation failed'}. {MORE_MEMORY}"
+        case _ if _is_want_of_memory(error):
+            what = "a library cannot be loaded" if isinstance(error, ImportError) else str(error)
+            text = f"ClientError: Not enough memory: {what or 'an allocation failed'}. {MORE_MEMORY}"
         case OSError() if error.errno in _OF_THE_MACHINE:
             text = f"ClientError: {error.strerror}: {error.filename or 'while writing'}."
         case _:
@@ -45,6 +46,20 @@ def failure_text(error: BaseException, note: str = "") -> str:
             )
     room = LIMIT - len(note)
     return (text if len(text) <= room else text[: room - 1] + "…") + note
+
+
+def _is_want_of_memory(error: BaseException) -> bool:
+    """Return whether an error is one of the many in which libraries report that memory is short."""
+    match error:
+        case MemoryError():
+            return True
+        case OSError():
+            return error.errno in (errno.ENOMEM, errno.EAGAIN)
+        case RuntimeError():
+            return "can't start new thread" in str(error)
+        case ImportError():
+            return "failed to map segment" in str(error) or "cannot allocate memory" in str(error).lower()
+    return False
 
 
 def note_on_models(left_alone: Iterable[tuple[str, int]]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import signal
 import sys
 from collections.abc import Callable
@@ -27,6 +28,11 @@ _PR_SET_PDEATHSIG = 1
 _OVERDUE_TEXT = (
     "ClientError: Training was asked to stop in the midst of a computation that cannot be interrupted, and was "
     "ended; nothing was saved by this run."
+)
+# OpenBLAS does that when it gets no memory.
+_SILENT_TEXT = (
+    "ClientError: Training ended with exit code {code} before it could report why; the log says what came before. "
+    "Some libraries end the process when memory is short; the memory limit is {limit}. " + MORE_MEMORY
 )
 
 
@@ -73,6 +79,12 @@ def supervise(job: Callable[[Stopping], int], folders: Folders) -> int:
         sys.stderr.write(f"{text}\n")
         write_failure(folders.failure, text)
         return 128 - code  # the shell's and Docker's convention: 137 for SIGKILL
+    if code and not folders.failure.exists():
+        text = _SILENT_TEXT.format(code=code, limit=_limit()) + note_on_models(
+            models_before & models_in(folders.model)
+        )
+        sys.stderr.write(f"{text}\n")
+        write_failure(folders.failure, text)
     return code
 
 
@@ -145,7 +157,7 @@ def _die_with(parent: int) -> None:
 
 
 def _killed_text(number: signal.Signals, out_of_memory: bool) -> str:
-    limit = f"{memory_limit() / 2**20:,.0f} MiB"
+    limit = _limit()
     if out_of_memory:
         return (
             f"ClientError: Training needed more memory than the container's limit of {limit}, and the kernel "
@@ -158,9 +170,18 @@ def _killed_text(number: signal.Signals, out_of_memory: bool) -> str:
         )
     if number == signal.SIGBUS:
         return "ClientError: Training was killed (SIGBUS): a data file became shorter while it was read."
+    if resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY:
+        return (
+            f"ClientError: Training was killed by {number.name}, most likely for want of memory: it may use only "
+            f"so many addresses (ulimit -v), and libraries crash where they get none. {MORE_MEMORY}"
+        )
     return (
         f"AlgorithmError: Training was killed by {number.name}; this is a bug, and the log says what came before."
     )
+
+
+def _limit() -> str:
+    return f"{memory_limit() / 2**20:,.0f} MiB"
 
 
 def _out_of_memory_kills() -> int:

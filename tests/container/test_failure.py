@@ -15,6 +15,10 @@ from eigenline.container.failure import clear_failure, failure_text, note_on_mod
         (DataError("train/a, line 3: wrong"), "ClientError: train/a, line 3: wrong", ""),
         (HyperparameterError("k: must be"), "ClientError: k: must be", ""),
         (MemoryError(), "ClientError: Not enough memory: an allocation failed", "docker run -m"),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), "ClientError: Not enough memory: ", "docker run -m"),
+        (RuntimeError("can't start new thread"), "ClientError: Not enough memory: can't start new thread", ""),
+        (ImportError("a.so: failed to map segment"), "ClientError: Not enough memory: a library", "docker run -m"),
+        (RuntimeError("other"), "AlgorithmError: RuntimeError: other", ""),
         (
             OSError(errno.ENOSPC, "No space left on device", "/opt/ml/model/model_algo-1"),
             "ClientError: No space left on device: /opt/ml/model/model_algo-1",
@@ -67,3 +71,9 @@ def test_the_traceback_names_the_line() -> None:
     with pytest.raises(ValueError, match="here") as caught:
         raise ValueError("here")
     assert "test_failure.py" in traceback_text(caught.value)
+
+
+def test_a_name_that_is_no_text_is_written_as_its_escapes(tmp_path: Path) -> None:
+    path = tmp_path / "failure"
+    write_failure(path, failure_text(DataError("a\udcff.csv, line 3: wrong")))
+    assert path.read_text() == "ClientError: a\\udcff.csv, line 3: wrong"

@@ -55,6 +55,19 @@ def test_a_writer_that_dies_within_a_record_is_an_error_that_names_the_pipe(fold
         list(channel)
 
 
+@pytest.mark.parametrize("cut", [1, 2])
+def test_a_csv_writer_that_dies_within_a_line_is_an_error_that_names_the_pipe(folder: Path, cut: int) -> None:
+    feed(folder / "train_0", [CSV_TEXT[:-cut]])
+    with pytest.raises(DataError, match=r"train_0 ends within a line: the writer of the pipe probably died"):
+        list(pipe_channel(folder))
+
+
+def test_gzip_data_carry_their_own_end(folder: Path) -> None:
+    """What was packed may lack its last line end: had the writer died, unpacking would notice."""
+    feed(folder / "train_0", [gzip.compress(CSV_TEXT[:-1])])
+    np.testing.assert_array_equal(rows_of(iter(pipe_channel(folder))), ROWS)
+
+
 def test_a_writer_that_sends_nothing_leaves_an_empty_channel(folder: Path) -> None:
     feed(folder / "train_0", [])
     with pytest.raises(DataError, match="Channel 'train' is empty"):

@@ -98,20 +98,6 @@ def test_what_is_neither_file_nor_folder_is_refused_unless_it_is_hidden(channel:
             find_files("train", channel)
 
 
-def test_a_folder_deeper_than_python_recurses_is_read(channel: Path) -> None:
-    here = os.open(channel, os.O_RDONLY)
-    try:
-        for _ in range(1500):
-            os.mkdir("d", dir_fd=here)
-            deeper = os.open("d", os.O_RDONLY, dir_fd=here)
-            os.close(here)
-            here = deeper
-        os.close(os.open("a.csv", os.O_CREAT | os.O_WRONLY, dir_fd=here))
-    finally:
-        os.close(here)
-    assert names(channel) == ["train.csv"]  # the deep one is empty
-
-
 @pytest.mark.parametrize("name", ["../outside/outside.csv", "a\0b", "b/../../outside/outside.csv", "/etc/passwd"])
 def test_a_manifest_lists_files_beside_it_only(channel: Path, name: str) -> None:
     (channel / "x.manifest").write_text(json.dumps([{"prefix": "s3://b/"}, name]))

@@ -1,4 +1,4 @@
-"""The errors that belong to the caller: what they got wrong, where, and what was expected."""
+"""The errors that belong to the caller: what they got wrong, where, and what was expected; and the request to stop."""
 
 
 class UserError(Exception):
@@ -16,6 +16,10 @@ class HyperparameterError(UserError):
 
 class DataError(UserError):
     """The training data or a request body cannot be read as what it claims to be."""
+
+
+class Stopped(Exception):  # noqa: N818 -- a request, not an error
+    """The job was asked to stop in the midst of a pass, whose incomplete sums are dropped."""
 
 
 def excerpt(value: object, limit: int = 60) -> str:

@@ -21,15 +21,12 @@ from numpy.typing import NDArray
 
 from eigenline.algorithms.batch import Batch, Batches, concatenate, is_sparse
 from eigenline.algorithms.blas_threads import in_order
+from eigenline.algorithms.errors import Stopped as Stopped
 
 State = TypeVar("State")
 
 # A block's features and its products should stay in the processor's cache, and outweigh Python's overhead.
 _BLOCK_BYTES: Final = 4_000_000
-
-
-class Stopped(Exception):  # noqa: N818 -- a request, not an error
-    """The job was asked to stop in the midst of a pass, whose incomplete sums are dropped."""
 
 
 class Work(Protocol[State]):

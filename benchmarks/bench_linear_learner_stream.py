@@ -23,6 +23,7 @@ from eigenline.algorithms.linear_learner.settings import read_settings
 from eigenline.algorithms.linear_learner.training import train
 from eigenline.container.channels import PipeChannel
 from eigenline.container.configuration import ChannelDescription
+from eigenline.container.stopping import Stopping
 
 CHUNK_RECORDS, FEATURES = 50_000, 100
 MOST_PASSES = 80
@@ -78,7 +79,7 @@ def _write(folder: Path, chunks: list[bytes]) -> None:
 def _fit(sender: Connection, folder: str) -> None:
     start = time.perf_counter()
     description = ChannelDescription("train", "application/x-recordio-protobuf", "Pipe")
-    channel = HeldBatches(PipeChannel(description, Path(folder), "required", lambda: False), CHANNEL_SHARE)
+    channel = HeldBatches(PipeChannel(description, Path(folder), "required", Stopping()), CHANNEL_SHARE)
     for _ in train(read_settings({"predictor_type": "binary_classifier"}), {"train": channel}):
         pass
     seconds = time.perf_counter() - start

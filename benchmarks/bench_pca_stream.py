@@ -18,6 +18,7 @@ from eigenline.algorithms.pca.settings import read_settings
 from eigenline.algorithms.pca.training import train
 from eigenline.container.channels import PipeChannel
 from eigenline.container.configuration import ChannelDescription
+from eigenline.container.stopping import Stopping
 
 CHUNK_RECORDS = 25_000
 CASES = [("regular", 784, 10, 1), ("randomized", 784, 10, 1), ("randomized", 3_000, 10, 2)]
@@ -88,7 +89,7 @@ def _write(folder: Path, chunk: bytes, chunks: int, done: threading.Event) -> No
 
 def _channel(folder: str) -> PipeChannel:
     description = ChannelDescription("train", "application/x-recordio-protobuf", "Pipe")
-    return PipeChannel(description, Path(folder), "ignored", lambda: False)
+    return PipeChannel(description, Path(folder), "ignored", Stopping())
 
 
 def _decode(sender: Connection, folder: str, mode: str, d: int, k: int) -> None:

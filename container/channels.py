@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import io
 import mmap
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from io import FileIO
 from pathlib import Path
 from typing import BinaryIO, Literal, TypeAlias, cast
 
 from eigenline.algorithms.batch import Batch, HeldBatches
-from eigenline.algorithms.errors import DataError, UserError
+from eigenline.algorithms.errors import DataError, Stopped, UserError
 from eigenline.container.channel_files import WHOLE_BYTES, find_files, fingerprint
 from eigenline.container.configuration import ChannelDescription
-from eigenline.container.pipes import PATIENCE_SECONDS, StoppedWhileWaiting, open_pipe
+from eigenline.container.pipes import TIMEOUT_SECONDS, Pipe
+from eigenline.container.stopping import Stopping
 from eigenline.formats.content_types import CSV, ContentType, parse_content_type
 from eigenline.formats.machine_limits import cpu_quota
-from eigenline.formats.read_buffer import Source
+from eigenline.formats.read_buffer import GZIP_MAGIC, Source
 from eigenline.formats.reading import read_batches
 from eigenline.formats.recordio.wrapped import unwrap
 
 Labels: TypeAlias = Literal["required", "ignored"]
+Blocks: TypeAlias = Generator[tuple[str, Batch], None, None]  # a file's or FIFO's name, and a block of it
 
 
 class FileChannel:
@@ -33,33 +36,54 @@ class FileChannel:
         At least one file.
     labels
         ``required`` (Linear Learner) or ``ignored`` (PCA).
+    stopping
+        True once the job was asked to stop; a pass then ends at the next block.
+    warn
+        Receives sentences about the data.
     """
 
-    def __init__(self, description: ChannelDescription, files: Sequence[Path], labels: Labels) -> None:
+    def __init__(
+        self,
+        description: ChannelDescription,
+        files: Sequence[Path],
+        labels: Labels,
+        stopping: Stopping,
+        warn: Callable[[str], None] = lambda text: None,
+    ) -> None:
         self.name = description.name
         self.files = files
         self._stated_type = description.content_type
         self._content_type = _content_type(description)
         self._labels: Labels = labels
+        self._stopping = stopping
+        self._warn = warn
+        self._warned = False
 
     def __iter__(self) -> Iterator[Batch]:
-        return _checked(self.name, self._read())
+        return _checked(self.name, self._read(), self._stopping)
 
     def describe(self) -> str:
-        """Say what was found, for the log."""
+        """Return what was found, for the log."""
         count, size = len(self.files), _sizes(self.files)
         return f"{count} file{'s' * (count != 1)}, {sum(size) / 1e6:,.1f} MB, {self._stated_type}"
 
     def identity(self) -> str:
-        """Return a text that differs for other data: their type, and the files' names, sizes and content."""
+        """Return a text that differs for other data: their type, and the files' names, sizes and content.
+
+        Raises
+        ------
+        Stopped
+            Where the job was asked to stop.
+        """
         size = sum(_sizes(self.files))
         contents = []
         for path in self.files:
             with self._open(path) as file:
-                contents.append((path.name, fingerprint(file, whole=size <= WHOLE_BYTES)))
+                contents.append((path.name, fingerprint(file, size <= WHOLE_BYTES, self._stopping)))
         return f"{self.name}: {contents} of {self._stated_type}"
 
-    def _read(self) -> Iterator[tuple[str, Batch]]:
+    def _read(self) -> Blocks:
+        unended = []
         for path in self.files:
             with self._open(path) as file:
                 source = _mapped(file)
@@ -67,12 +91,31 @@ class FileChannel:
                     yield str(path), batch
                     if isinstance(source, mmap.mmap):
                         source.madvise(mmap.MADV_DONTNEED)  # what was read stays cached, but is not ours any more
+                if self._content_type.media_type == CSV and isinstance(source, mmap.mmap):
+                    unended += [path] * (not _ends_with_line(source[:2], source[-1:]))
+        if unended and not self._warned:
+            self._warned = True
+            self._warn(_unended_files(self.name, unended))
 
     def _open(self, path: Path) -> FileIO:
         try:
             return path.open("rb", buffering=0)  # the reader has blocks of its own
         except OSError as error:
             raise DataError(f"Channel {self.name!r}: {path} cannot be read: {error.strerror}.") from error
+
+
+def _ends_with_line(first_bytes: bytes, last_byte: bytes) -> bool:
+    """Return whether a text ends with a whole line; of gzip data, which carry their own length, True."""
+    return first_bytes == GZIP_MAGIC or last_byte in {b"\n", b"\r", b""}
+
+
+def _unended_files(channel: str, unended: Sequence[Path]) -> str:
+    count = len(unended)
+    which = f"{unended[0]} ends" if count == 1 else f"{count} files, {unended[0]} the first of them, end"
+    return (
+        f"Channel {channel!r}: {which} without a line end. The last line was read as it is; if it looks cut off, "
+        "so is the file."
+    )
 
 
 def _sizes(files: Sequence[Path]) -> list[int]:
@@ -105,8 +148,8 @@ class PipeChannel:
         description: ChannelDescription,
         folder: Path,
         labels: Labels,
-        stopping: Callable[[], bool],
-        patience: float = PATIENCE_SECONDS,
+        stopping: Stopping,
+        timeout_seconds: float = TIMEOUT_SECONDS,
     ) -> None:
         self.name = description.name
         self._stated_type = description.content_type
@@ -115,27 +158,31 @@ class PipeChannel:
         self._folder = folder
         self._labels: Labels = labels
         self._stopping = stopping
-        self._patience = patience
+        self._timeout_seconds = timeout_seconds
         self._epoch = 0
 
     def __iter__(self) -> Iterator[Batch]:
         return _checked(self.name, self._read(), self._stopping)
 
-    def _read(self) -> Iterator[tuple[str, Batch]]:
+    def _read(self) -> Blocks:
         path = self._folder / f"{self.name}_{self._epoch}"
         self._epoch += 1
-        try:
-            with open_pipe(path, self._stopping, self._patience) as pipe:
-                text = self._content_type.media_type == CSV
-                content = cast(BinaryIO, unwrap(pipe, str(path), text) if self._wrapped else pipe.raw)
-                for batch in _batches(content, self._content_type, str(path), self._labels):
-                    yield str(path), batch
-        except StoppedWhileWaiting:
-            # The pass ends here; whoever trains asks `stopping` next and keeps what it has.
-            return
+        with Pipe(path, self._stopping, self._timeout_seconds) as pipe:
+            text = self._content_type.media_type == CSV
+            content: BinaryIO = cast(BinaryIO, pipe)
+            if self._wrapped:
+                content = cast(BinaryIO, unwrap(io.BufferedReader(pipe, 1 << 16), str(path), text))
+            for batch in _batches(content, self._content_type, str(path), self._labels):
+                yield str(path), batch
+            if text and not self._wrapped and not _ends_with_line(pipe.first_bytes, pipe.last_byte):
+                # Nothing else would distinguish the end of the data from the death of who sends them.
+                raise DataError(
+                    f"{path} ends within a line: the writer of the pipe probably died. Where the data themselves "
+                    "lack their last line end, add it."
+                )
 
     def describe(self) -> str:
-        """Say what the channel is, for the log."""
+        """Return what the channel is, for the log."""
         wrapped = ", each object wrapped in a recordIO frame" if self._wrapped else ""
         return f"pipe input mode under {self._folder / self.name}, {self._stated_type}{wrapped}"
 
@@ -151,26 +198,34 @@ def _content_type(description: ChannelDescription) -> ContentType:
         raise DataError(f"Channel {description.name!r}: {error}") from error
 
 
-def _checked(
-    channel: str, batches: Iterable[tuple[str, Batch]], stopping: Callable[[], bool] = lambda: False
-) -> Iterator[Batch]:
+def _checked(channel: str, batches: Blocks, stopping: Stopping) -> Iterator[Batch]:
     """Pass batches on; refuse a channel without records, and files that differ in their number of features.
 
-    A pass that ends because the job was asked to stop may be empty: whoever trains keeps what it has.
+    Once the job was asked to stop, the pass ends, whatever is left of it. It is incomplete then, which whoever
+    reads it finds out from `stopping`, as `algorithms.records` does.
     """
     first: tuple[str, int] | None = None
-    for name, batch in batches:
-        if not len(batch):
-            continue
-        if first is None:
-            first = name, batch.feature_dim
-        elif batch.feature_dim != first[1]:
-            raise DataError(
-                f"Channel {channel!r}: {name} has {batch.feature_dim} features, but {first[0]} has {first[1]}. "
-                "All files of a channel must have the same columns."
-            )
-        yield batch
-    if first is None and not stopping():
+    try:
+        while True:
+            with stopping.breaking_off():
+                name, batch = next(batches, ("", None))
+            if batch is None:
+                break
+            if not len(batch):
+                continue
+            if first is None:
+                first = name, batch.feature_dim
+            elif batch.feature_dim != first[1]:
+                raise DataError(
+                    f"Channel {channel!r}: {name} has {batch.feature_dim} features, but {first[0]} has "
+                    f"{first[1]}. All files of a channel must have the same columns."
+                )
+            yield batch
+    except Stopped:
+        return
+    finally:
+        batches.close()  # a pass that is given up closes its file or FIFO now
+    if first is None:
         raise DataError(f"Channel {channel!r} is empty: its files hold no record.")
 
 
@@ -178,7 +233,11 @@ Channel: TypeAlias = FileChannel | PipeChannel
 
 
 def open_channels(
-    descriptions: Sequence[ChannelDescription], folder: Path, labels: Labels, stopping: Callable[[], bool]
+    descriptions: Sequence[ChannelDescription],
+    folder: Path,
+    labels: Labels,
+    stopping: Stopping,
+    warn: Callable[[str], None] = lambda text: None,
 ) -> dict[str, Channel]:
     """Find all channels of a job.
 
@@ -192,6 +251,8 @@ def open_channels(
         ``required`` or ``ignored``.
     stopping
         True once the job was asked to stop.
+    warn
+        Receives sentences about the data.
 
     Raises
     ------
@@ -204,7 +265,7 @@ def open_channels(
         if description.mode == "Pipe":
             opened[name] = PipeChannel(description, folder, labels, stopping)
         else:
-            opened[name] = FileChannel(description, find_files(name, folder / name), labels)
+            opened[name] = FileChannel(description, find_files(name, folder / name), labels, stopping, warn)
     if "train" not in opened:
         raise DataError(
             "Channel 'train' is missing: training needs its records. "

@@ -1,4 +1,4 @@
-"""Checkpoints: the newest state of a job, kept so that a kill costs at most an epoch, or seconds of the finish."""
+"""Checkpoints: the newest state of a job, so that a kill costs at most an epoch, or seconds of a later phase."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from eigenline.algorithms.errors import excerpt
 from eigenline.container.job import Arrays
 from eigenline.container.metric_lines import JobLog
 from eigenline.container.model_folder import write_together
@@ -36,7 +37,7 @@ class FolderCheckpoints:
     folder
         SageMaker uploads it while the job runs, and restores it before a spot job starts again.
     job
-        A text that tells this job from others: algorithm, resolved hyperparameters, data. A checkpoint of another
+        A text that differs for every other job: algorithm, resolved hyperparameters, data. A checkpoint of another
         job is left alone and reported, because going on from it would give a model that nobody asked for.
     log
         Where a checkpoint that cannot be used is reported.
@@ -46,30 +47,56 @@ class FolderCheckpoints:
         self._folder = folder
         self._key = hashlib.sha256(job.encode()).hexdigest()
         self._log = log
+        self._failed = False
 
     def load(self) -> Arrays | None:
         """Return the newest complete state of this job, or None."""
         path = self._folder / FILE
         try:
-            with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as archive:
-                state = dict(archive.items())
+            state = _arrays(path.read_bytes())
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-            self._log.warning(f"The checkpoint {path} cannot be read ({error}); training starts anew.")
+        except Exception as error:  # whatever a damaged archive makes of the libraries that read it
+            reason = excerpt(str(error) or type(error).__name__, 200)
+            self._log.warning(
+                f"The checkpoint {path} cannot be read ({reason}): training starts from the beginning."
+            )
             return None
         if str(state.pop(_KEY, "")) != self._key:
             self._log.warning(
                 f"The checkpoint {path} belongs to a job with other hyperparameters or other data; "
-                "training starts anew and will replace it."
+                "training starts from the beginning and will replace it."
             )
             return None
         self._log.info(f"Resuming from the checkpoint {path}.")
         return state
 
     def save(self, state: Arrays) -> None:
-        """Replace the kept state by a newer one, atomically."""
+        """Replace the kept state by a newer one, atomically.
+
+        Where that fails (a full disk, most often) the older one stays, and training goes on: a checkpoint is there
+        to save a model, not to cost one.
+        """
         buffer = io.BytesIO()
         np.savez(buffer, allow_pickle=False, **{_KEY: np.array(self._key)}, **dict(state))
-        write_together(self._folder, {FILE: buffer.getvalue()})
+        try:
+            write_together(self._folder, {FILE: buffer.getvalue()})
+        except OSError as error:
+            if not self._failed:
+                self._log.warning(
+                    f"No checkpoint can be saved in {self._folder}: {error.strerror}. Training goes on without; "
+                    "a job that is killed would start again from the newest one that is there."
+                )
+            self._failed = True
+            return
+        self._failed = False
         self._log.info(f'Saved checkpoint to "{self._folder / FILE}"')
+
+
+def _arrays(content: bytes) -> dict[str, np.ndarray]:
+    """Read an ``.npz`` file as `FolderCheckpoints` writes it: nothing in it is compressed, so it cannot swell."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
+            raise ValueError("it holds compressed arrays, which no checkpoint does")
+    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+        return dict(arrays.items())

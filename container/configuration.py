@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import json
+import re
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from eigenline.algorithms.errors import UserError, excerpt
 from eigenline.container.folders import Folders
 
 MODES = ("File", "FastFile", "Pipe")
 DEFAULT_CONTENT_TYPE = "application/x-recordio-protobuf"
+# SageMaker sends at most a few hundred kilobytes; a manifest lists one file in about a hundred bytes.
+_LONGEST_JSON: Final = 16 << 20
+# Source: CreateTrainingJob's pattern and length of ChannelName; the SDKs' hosts have such names too.
+_NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 @dataclass(frozen=True)
@@ -21,6 +27,8 @@ class ChannelDescription:
 
     Attributes
     ----------
+    name
+        Letters, digits, dots, dashes and underscores, 64 at most.
     content_type
         As the caller wrote it. Both algorithms read recordIO-protobuf where none is given, because the SDK's
         ``record_set`` gives none.
@@ -55,12 +63,56 @@ class Hosts:
 
 @dataclass(frozen=True)
 class Configuration:
-    """Everything that the job was told before any data is touched."""
+    """Everything that is known of a job before any data is touched."""
 
     hyperparameters: Mapping[str, object]
     channels: tuple[ChannelDescription, ...]
     hosts: Hosts
     checkpoints: Path | None
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file, whoever wrote it.
+
+    Returns
+    -------
+    Any
+        The document, whose texts are all valid Unicode; None where there is no such file.
+
+    Raises
+    ------
+    UserError
+        Naming the file, and the place in it where that is known: not a file, too long, not UTF-8, not JSON, nested
+        beyond what Python reads, a number of thousands of digits, half of a surrogate pair.
+    """
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise UserError(f"{path} is not a file; expected a JSON document.")
+        with path.open("rb") as file:
+            content = file.read(_LONGEST_JSON + 1)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}.") from error
+    if len(content) > _LONGEST_JSON:
+        raise UserError(f"{path} is longer than {_LONGEST_JSON >> 20} MiB; is this the right file?")
+    try:
+        document = json.loads(content.decode("utf-8-sig"))
+        json.dumps(document, ensure_ascii=False).encode()
+    except json.JSONDecodeError as error:
+        raise UserError(
+            f"{path} is not valid JSON: line {error.lineno}, column {error.colno}: {error.msg}."
+        ) from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not UTF-8 text: byte {error.start} cannot be decoded.") from error
+    except UnicodeEncodeError as error:
+        half = excerpt(error.object[error.start : error.start + 1])
+        raise UserError(f"{path} holds {half}, half of a surrogate pair, which is no text.") from error
+    except RecursionError as error:
+        raise UserError(f"{path} is nested too deeply; expected a flat JSON document.") from error
+    except ValueError as error:  # Python's bound of the digits of an integer
+        raise UserError(f"{path} holds a number that is too long: {error}.") from error
+    return document
 
 
 def read_hosts(folders: Folders) -> Hosts:
@@ -71,6 +123,8 @@ def read_hosts(folders: Folders) -> Hosts:
     names = document.get("hosts", [current])
     if not (isinstance(current, str) and isinstance(names, list) and all(isinstance(n, str) for n in names)):
         raise UserError(f'{path}: expected {{"current_host": "algo-1", "hosts": ["algo-1", ...]}}.')
+    for name in (current, *names):
+        _check_name(path, "host", name)
     if current not in names:
         raise UserError(f"{path}: current_host {excerpt(current)} is not one of hosts {excerpt(names)}.")
     return Hosts(current, tuple(names))
@@ -85,14 +139,25 @@ def read_configuration(folders: Folders) -> Configuration:
     )
 
 
+def _check_name(path: Path, kind: str, name: str) -> None:
+    # Names become parts of paths: the channel's folder, the model's file.
+    if not _NAME.fullmatch(name) or not name.strip("."):
+        raise UserError(
+            f"{path}: the {kind} name {excerpt(name)} is not one: expected 1 to 64 letters, digits, dots, dashes "
+            "or underscores."
+        )
+
+
 def _unquoted(value: object) -> object:
     # Chosen: '"randomized"' means 'randomized'. SageMaker's framework estimators encode every value as JSON once
     # more, and the open-source training toolkit decodes it, so people do not notice that they sent quotes.
     if isinstance(value, str) and len(value) >= 2 and value[0] == value[-1] == '"':
         try:
-            return json.loads(value)
-        except ValueError:
+            text = json.loads(value)
+            text.encode()
+        except ValueError:  # no JSON text, or half of a surrogate pair
             return value
+        return text
     return value
 
 
@@ -102,11 +167,12 @@ def _read_channels(folders: Folders) -> tuple[ChannelDescription, ...]:
         # Chosen: without a description every folder of input/data is a File channel of recordIO, so that a tree
         # made by hand needs no third JSON file.
         found = sorted(folder.name for folder in folders.data.glob("*") if folder.is_dir())
-        return tuple(ChannelDescription(name) for name in found)
+        return tuple(ChannelDescription(name) for name in found if _NAME.fullmatch(name))
     return tuple(_channel(path, name, entry) for name, entry in _read_object(path).items())
 
 
 def _channel(path: Path, name: str, entry: object) -> ChannelDescription:
+    _check_name(path, "channel", name)
     if not isinstance(entry, dict):
         raise UserError(f"{path}: channel {excerpt(name)} must be an object; got {excerpt(entry)}.")
     mode = entry.get("TrainingInputMode") or "File"
@@ -138,25 +204,16 @@ def _checkpoint_folder(folders: Folders) -> Path | None:
     path = folders.configuration / "checkpointconfig.json"
     if path.exists():
         local = _read_object(path).get("LocalPath") or str(folders.checkpoints)
-        if not isinstance(local, str):
+        if not isinstance(local, str) or "\0" in local:
             raise UserError(f"{path}: LocalPath must be the path of a folder; got {excerpt(local)}.")
         return Path(local)
     return folders.checkpoints if folders.checkpoints.is_dir() else None
 
 
 def _read_object(path: Path) -> dict[str, Any]:
-    try:
-        document = json.loads(path.read_text(encoding="utf-8-sig"))
-    except FileNotFoundError:
+    document = read_json(path)
+    if document is None and not path.exists():
         return {}
-    except json.JSONDecodeError as error:
-        raise UserError(
-            f"{path} is not valid JSON: line {error.lineno}, column {error.colno}: {error.msg}."
-        ) from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not UTF-8 text: byte {error.start} cannot be decoded.") from error
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}.") from error
     if not isinstance(document, dict):
         raise UserError(f"{path} must hold one JSON object; got {excerpt(document)}.")
     return document

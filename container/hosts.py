@@ -9,7 +9,7 @@ from collections.abc import Callable
 from eigenline.algorithms.errors import UserError
 
 PORT = 9000  # Chosen: the built-in algorithms' own port between hosts, so existing security groups let it through
-PATIENCE_SECONDS = 300.0
+TIMEOUT_SECONDS = 300.0
 _POLL_SECONDS = 0.25
 
 
@@ -18,7 +18,7 @@ class FirstHostFailed(UserError):  # noqa: N818 -- names what happened, not a ki
 
 
 class Followers:
-    """The first host's end: the others connect at any time during the job and are told how it went.
+    """The first host's end: the others connect at any time during the job and are sent how it went.
 
     Until then their connections wait in the listening socket's queue, so training needs no thread for them; should
     this process be killed, the operating system resets them and every host fails at once instead of waiting.
@@ -28,14 +28,14 @@ class Followers:
         self._count = count
         self._socket = socket.create_server(("", port), backlog=count) if count else None
 
-    def tell(self, outcome: str, patience: float = PATIENCE_SECONDS) -> int:
-        """Send the outcome (``done``, or the failure text) to every host; return how many came to hear it.
+    def send(self, outcome: str, timeout_seconds: float = TIMEOUT_SECONDS) -> int:
+        """Send the outcome (``done``, or the failure text) to every host; return how many received it.
 
-        A host that starts later than the training ends is waited for, `patience` seconds at most.
+        A host that starts later than the training ends is waited for, `timeout_seconds` at most.
         """
         if self._socket is None:
             return 0
-        deadline = time.monotonic() + patience
+        deadline = time.monotonic() + timeout_seconds
         connections: list[socket.socket] = []
         with self._socket:
             while len(connections) < self._count and (left := deadline - time.monotonic()) > 0:
@@ -47,7 +47,7 @@ class Followers:
         for connection in connections:
             with connection:
                 try:
-                    connection.sendall(outcome.encode())
+                    connection.sendall(outcome.encode(errors="backslashreplace"))
                 except OSError:
                     continue  # that host is gone; nothing here depends on it
         return len(connections)
@@ -57,8 +57,8 @@ def wait_for_first(
     first: str,
     stopping: Callable[[], bool],
     port: int = PORT,
-    patience: float = PATIENCE_SECONDS,
-    say: Callable[[str], None] = lambda text: None,
+    timeout_seconds: float = TIMEOUT_SECONDS,
+    log: Callable[[str], None] = lambda text: None,
 ) -> None:
     """Wait until the first host has written the model.
 
@@ -68,21 +68,21 @@ def wait_for_first(
         Its name; resolving it is tried again, because hosts start in any order.
     stopping
         Ends the wait without an error.
-    patience
-        Seconds until the first host must be reachable. The wait for its end has no limit.
-    say
-        Told once the first host was reached.
+    timeout_seconds
+        Until the first host must be reachable. The wait for its end has no limit.
+    log
+        Receives a sentence once the first host was reached.
 
     Raises
     ------
     FirstHostFailed
         When the first host reports a failure, ends without a report, or cannot be reached.
     """
-    connection = _connect(first, stopping, port, patience)
+    connection = _connect(first, stopping, port, timeout_seconds)
     if connection is None:
         return
-    say(f"Connected to {first}.")
-    heard = b""
+    log(f"Connected to {first}.")
+    received = b""
     with connection:
         _notice_death(connection)
         connection.settimeout(_POLL_SECONDS)
@@ -94,11 +94,11 @@ def wait_for_first(
             except ConnectionError:
                 chunk = b""
             if chunk:
-                heard += chunk
+                received += chunk
                 continue
-            if heard == b"done":
+            if received == b"done":
                 return
-            reason = heard.decode(errors="replace") or "it ended without a word (killed, or out of memory)"
+            reason = received.decode(errors="replace") or "it ended without a word (killed, or out of memory)"
             raise FirstHostFailed(f"Host {first}, which trains for all hosts, failed: {reason}")
 
 
@@ -110,8 +110,8 @@ def _notice_death(connection: socket.socket) -> None:
             connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
-def _connect(first: str, stopping: Callable[[], bool], port: int, patience: float) -> socket.socket | None:
-    deadline = time.monotonic() + patience
+def _connect(first: str, stopping: Callable[[], bool], port: int, timeout_seconds: float) -> socket.socket | None:
+    deadline = time.monotonic() + timeout_seconds
     while not stopping():
         try:
             return socket.create_connection((first, port), timeout=5)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from eigenline.algorithms.errors import DataError
+from eigenline.algorithms.errors import DataError, Stopped
 from eigenline.algorithms.linear_learner.metrics import Scores, score_channel, with_weight
 from eigenline.algorithms.linear_learner.problem import CheckedBatches
 from eigenline.algorithms.linear_learner.reports import Notice, PolishReport, Prepared, State, Trained
@@ -14,7 +14,6 @@ from eigenline.container.job import JobContext, Outcome
 from eigenline.container.linear_learner_lines import TrainingLines
 from eigenline.container.linear_learner_reports import reports
 from eigenline.container.linear_learner_story import confusions, summary
-from eigenline.container.stopping import StoppedBeforeModel
 
 __all__ = ["read_settings", "run"]  # what a job is made of, see `container.job.Job`
 
@@ -30,8 +29,8 @@ def run(settings: Settings, context: JobContext) -> Outcome:
         If the data do not fit the settings or are not finite.
     UserError
         If every model diverged.
-    StoppedBeforeModel
-        If the job was stopped before a record was read.
+    Stopped
+        If the job was asked to stop before there was a model.
     """
     log = context.log
     lines = TrainingLines(settings, log)
@@ -78,9 +77,9 @@ def _train(settings: Settings, context: JobContext, lines: TrainingLines) -> Tra
                 kept.save(report.state)
     except DataError:
         if context.stopping() and lines.initialised == lines.began:
-            raise StoppedBeforeModel from None  # the pipe was closed before its first record
+            raise Stopped from None  # the pipe was closed before its first record
         raise
-    raise StoppedBeforeModel
+    raise Stopped
 
 
 class _KeptStates:
@@ -115,11 +114,12 @@ class _KeptStates:
 
 
 def _score(settings: Settings, context: JobContext, trained: Trained, channel: str) -> Scores | None:
-    """Score a channel; None where the job was asked to stop before its first record."""
+    """Return a channel's scores; None where the job was asked to stop before all of it was read."""
     if context.stopping():
         return None
     model = trained.model
     if settings.is_binary:
         model = with_weight(model, trained.winner.hyperparameters["positive_example_weight"])
     batches = CheckedBatches(context.channels[channel], settings, channel, model.feature_dim)
-    return score_channel(model, settings, batches)
+    found = score_channel(model, settings, batches)
+    return None if context.stopping() else found

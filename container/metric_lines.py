@@ -40,8 +40,9 @@ class JobLog:
         self._stream = stream
 
     def plain(self, text: str) -> None:
-        """Write a line without a time stamp."""
-        print(text, file=self._stream, flush=True)
+        """Write a line without a time stamp; what the stream cannot encode appears as its escape."""
+        encoding = getattr(self._stream, "encoding", None) or "utf-8"
+        print(text.encode(encoding, "backslashreplace").decode(encoding), file=self._stream, flush=True)
 
     def info(self, text: str) -> None:
         """Write a time-stamped line for people."""

@@ -7,7 +7,7 @@ import time
 import numpy as np
 
 from eigenline.algorithms.batch import Batches, HeldBatches
-from eigenline.algorithms.errors import DataError
+from eigenline.algorithms.errors import DataError, Stopped
 from eigenline.algorithms.pca import explained
 from eigenline.algorithms.pca.explained import Explained
 from eigenline.algorithms.pca.model import PCAModel
@@ -17,7 +17,6 @@ from eigenline.algorithms.pca.training import TrainedPCA, train
 from eigenline.container.job import JobContext, Outcome
 from eigenline.container.metric_lines import JobLog
 from eigenline.container.pca_reports import reports, summary
-from eigenline.container.stopping import StoppedBeforeModel
 from eigenline.formats.machine_limits import cpu_quota
 
 __all__ = ["read_settings", "run"]
@@ -32,8 +31,8 @@ def run(settings: PCASettings, context: JobContext) -> Outcome:
     ------
     DataError
         If the data do not fit the settings or are not finite.
-    StoppedBeforeModel
-        If the job was stopped before a record was read.
+    Stopped
+        If the job was asked to stop before there was a model.
     """
     trained, seconds = _train(settings, context)
     log = context.log
@@ -76,7 +75,7 @@ def _train(settings: PCASettings, context: JobContext) -> tuple[TrainedPCA, dict
             break
         except DataError:
             if context.stopping() and lines.first_batch is None:
-                raise StoppedBeforeModel from None  # the pipe was closed before its first record
+                raise Stopped from None  # the pipe was closed before its first record
             raise
         if progress.state is not None:
             context.checkpoints.save(progress.state)
@@ -182,6 +181,7 @@ def _counts(records: int, batches: int, passes: int) -> dict[str, tuple[float, f
 
 
 def _measure(model: PCAModel, channel: Batches, context: JobContext) -> Explained | None:
+    """Return what the components explain of a channel; None where the job was asked to stop before its end."""
     state: Explained | None = None
     if isinstance(channel, HeldBatches):
         channel.let_go()  # read once
@@ -192,8 +192,8 @@ def _measure(model: PCAModel, channel: Batches, context: JobContext) -> Explaine
                 f"have {model.feature_dim}. Expected the same columns in both."
             )
         state = explained.measure(state, model, batch.features)
-        if context.stopping():
-            break
+    if context.stopping():
+        return None
     if state is not None and not np.isfinite(state.total):
         raise DataError("The test channel has values that are not finite numbers; fill missing values first.")
     return state

@@ -9,14 +9,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from eigenline.algorithms.errors import DataError
+from eigenline.algorithms.errors import DataError, Stopped
 
-PATIENCE_SECONDS = 600.0  # for the FIFO to appear and for its writer to send the first byte
+TIMEOUT_SECONDS = 600.0  # for the FIFO to appear and for its writer to send the first byte
 _POLL_SECONDS = 0.2
-
-
-class StoppedWhileWaiting(Exception):  # noqa: N818 -- a request, not an error
-    """The job was asked to stop while it waited for a pipe's writer."""
 
 
 class Pipe(io.RawIOBase):
@@ -31,22 +27,28 @@ class Pipe(io.RawIOBase):
         ``/opt/ml/input/data/<channel>_<epoch>``. SageMaker may create it only after the previous epoch was closed.
     stopping
         True once the job was asked to stop.
-    patience
-        Seconds to wait for the FIFO and its first byte.
+    timeout_seconds
+        To wait for the FIFO and its first byte.
+
+    Attributes
+    ----------
+    first_bytes, last_byte
+        The first two bytes of what was read so far, and the last one.
 
     Raises
     ------
     DataError
-        When nothing came within `patience` seconds.
-    StoppedWhileWaiting
-        When a stop was requested and the writer has nothing to read.
+        When nothing came within `timeout_seconds`.
+    Stopped
+        Where the job was asked to stop.
     """
 
-    def __init__(self, path: Path, stopping: Callable[[], bool], patience: float = PATIENCE_SECONDS) -> None:
+    def __init__(self, path: Path, stopping: Callable[[], bool], timeout_seconds: float = TIMEOUT_SECONDS) -> None:
         super().__init__()
         self._path = path
         self._stopping = stopping
-        self._deadline = time.monotonic() + patience
+        self._deadline = time.monotonic() + timeout_seconds
+        self.first_bytes = self.last_byte = b""  # of what was read so far
         self._descriptor = -1
         self._descriptor = self._open()
         self._poll = select.poll()
@@ -65,7 +67,7 @@ class Pipe(io.RawIOBase):
 
     def _give_up_or_sleep(self, reason: str) -> None:
         if self._stopping():
-            raise StoppedWhileWaiting(str(self._path))
+            raise Stopped
         if time.monotonic() > self._deadline:
             raise DataError(f"The pipe {self._path} {reason}; training waited long enough and gave up.")
         time.sleep(_POLL_SECONDS / 4)
@@ -74,7 +76,7 @@ class Pipe(io.RawIOBase):
         # A FIFO that no writer has opened yet polls as idle; one whose writer has closed polls as POLLHUP.
         while not self._poll.poll(_POLL_SECONDS * 1000):
             if self._stopping():
-                raise StoppedWhileWaiting(str(self._path))
+                raise Stopped
             if first and time.monotonic() > self._deadline:
                 raise DataError(f"The pipe {self._path} has no writer; training waited long enough and gave up.")
 
@@ -85,11 +87,17 @@ class Pipe(io.RawIOBase):
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
         """Read some bytes, waiting for the first; 0 once the writer closed its end."""
         while True:
+            if self._stopping():
+                raise Stopped
             self._wait()
             try:
-                return os.readv(self._descriptor, [buffer])
+                count = os.readv(self._descriptor, [buffer])
             except BlockingIOError:  # polled readable, emptied by nobody else: a spurious wake-up
                 continue
+            if count:
+                self.first_bytes = (self.first_bytes + bytes(buffer[:2]))[:2]
+                self.last_byte = bytes(buffer[count - 1 : count])
+            return count
 
     def close(self) -> None:
         """Close the FIFO, early or late; SageMaker then ends its writer."""
@@ -97,8 +105,3 @@ class Pipe(io.RawIOBase):
             os.close(self._descriptor)
             self._descriptor = -1
         super().close()
-
-
-def open_pipe(path: Path, stopping: Callable[[], bool], patience: float = PATIENCE_SECONDS) -> io.BufferedReader:
-    """Open one epoch of a Pipe channel for reading, with a buffer of a FIFO's usual size."""
-    return io.BufferedReader(Pipe(path, stopping, patience), buffer_size=1 << 16)

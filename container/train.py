@@ -7,7 +7,8 @@ import os
 import sys
 from collections.abc import Sequence
 
-from eigenline.container.folders import Folders
+from eigenline.algorithms.errors import UserError
+from eigenline.container.folders import Folders, claim_tree
 from eigenline.container.stopping import Stopping
 from eigenline.container.supervisor import supervise
 
@@ -63,6 +64,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     limit_threads()
     sys.setswitchinterval(SWITCH_SECONDS)
     folders = Folders.from_environment()
+    try:
+        claim_tree(folders)  # held until this process and its child have ended
+    except UserError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
 
     def job(stopping: Stopping) -> int:
         from eigenline.container.training_job import run_job

@@ -7,12 +7,12 @@ import time
 from collections.abc import Mapping
 from typing import TextIO, cast
 
-from eigenline.algorithms.errors import DataError, UserError
+from eigenline.algorithms.errors import DataError, Stopped, UserError
 from eigenline.container.algorithm_choice import DISPLAY_NAMES, LINEAR_LEARNER, PCA, choose_algorithm
 from eigenline.container.channels import Channel, Labels, hold_in_memory, open_channels
 from eigenline.container.checkpoints import FolderCheckpoints, NoCheckpoints
 from eigenline.container.configuration import Configuration, Hosts, read_configuration, read_hosts
-from eigenline.container.failure import failure_text, note_on_models, traceback_text, write_failure
+from eigenline.container.failure import STOPPED, failure_text, note_on_models, traceback_text, write_failure
 from eigenline.container.folders import Folders, writable_folder
 from eigenline.container.hosts import Followers, wait_for_first
 from eigenline.container.job import Job, JobContext, Outcome
@@ -25,14 +25,14 @@ from eigenline.container.startup_log import (
     log_resolved,
     resolved_hyperparameters,
 )
-from eigenline.container.stopping import StoppedBeforeModel, Stopping
+from eigenline.container.stopping import Stopping
 from eigenline.formats.artifact.model_file import write_artifact
 from eigenline.formats.machine_limits import memory_limit
 from eigenline.version import version
 
 _JOBS = {PCA: "eigenline.container.pca_job", LINEAR_LEARNER: "eigenline.container.linear_learner_job"}
 _LABELS: Mapping[str, Labels] = {PCA: "ignored", LINEAR_LEARNER: "required"}
-_STOPPED = 143  # 128 + SIGTERM: the convention of shells and Docker
+_STOPPED_CODE = 143  # 128 + SIGTERM: the convention of shells and Docker
 
 
 def run_job(folders: Folders, environment: Mapping[str, str], stream: TextIO, stopping: Stopping) -> int:
@@ -52,20 +52,18 @@ def run_job(folders: Folders, environment: Mapping[str, str], stream: TextIO, st
             return _follow(hosts, log, stopping)
         followers = Followers(len(hosts.names) - 1)
         _train(folders, environment, log, stopping)
-        followers.tell("done")
+        followers.send("done")
         return 0
     except BaseException as error:
         note = note_on_models(models_before & models_in(folders.model))
-        text = failure_text(error, note)
-        if not isinstance(
-            error, UserError | StoppedBeforeModel
-        ):  # of the user's own mistake it would tell nothing
+        text = STOPPED + note if isinstance(error, Stopped) else failure_text(error, note)
+        if not isinstance(error, UserError | Stopped):  # of a mistake in the job a traceback would explain nothing
             log.plain(traceback_text(error))
         log.error(f"Customer Error: {error}{note}" if isinstance(error, UserError) else text)
         write_failure(folders.failure, text)
         if followers is not None:
-            followers.tell(text)
-        return _STOPPED if isinstance(error, StoppedBeforeModel) else 1
+            followers.send(text)
+        return _STOPPED_CODE if isinstance(error, Stopped) else 1
 
 
 def _follow(hosts: Hosts, log: JobLog, stopping: Stopping) -> int:
@@ -73,7 +71,7 @@ def _follow(hosts: Hosts, log: JobLog, stopping: Stopping) -> int:
         f"The data are replicated, so {hosts.first} trains and writes the model; this host ({hosts.current}) "
         "waits for it."
     )
-    wait_for_first(hosts.first, stopping, say=log.info)
+    wait_for_first(hosts.first, stopping, log=log.info)
     log.info(f"{hosts.first} is done.")
     return 0
 
@@ -88,7 +86,7 @@ def _train(folders: Folders, environment: Mapping[str, str], log: JobLog, stoppi
     settings = job.read_settings(configuration.hyperparameters)
     log_resolved(log, settings)
     _refuse_shards(configuration)
-    channels = open_channels(configuration.channels, folders.data, _LABELS[algorithm], stopping)
+    channels = open_channels(configuration.channels, folders.data, _LABELS[algorithm], stopping, log.warning)
     log_channels(log, channels, checkpoints=configuration.checkpoints is not None)
     writable_folder(folders.model)
     context = JobContext(
@@ -125,18 +123,27 @@ def _checkpoints(
         return NoCheckpoints()
     identity = [algorithm, version(), repr(sorted(resolved.items()))]
     identity += [channel.identity() for channel in channels.values()]
-    return FolderCheckpoints(writable_folder(configuration.checkpoints), "\n".join(identity), log)
+    try:
+        writable_folder(configuration.checkpoints)
+    except UserError as error:
+        log.warning(f"No checkpoint will be saved. {error}")
+    return FolderCheckpoints(configuration.checkpoints, "\n".join(identity), log)
 
 
 def _save(outcome: Outcome, folders: Folders, hosts: Hosts, log: JobLog) -> None:
-    """Write the reports, then the model: whoever finds the model finds everything.
+    """Write the reports and the model together, then the reports once more where they are not needed.
 
     Chosen: the reports also go to ``output/data``, because a user of SageMaker looks for extras in
-    ``output.tar.gz``, and may hand on a report without the model.
+    ``output.tar.gz``, and may hand on a report without the model. A model is not lost for want of that copy.
     """
     name = f"model_{hosts.first}"
     files = {**outcome.reports, name: write_artifact(outcome.model)}
-    if outcome.reports:
-        write_together(folders.output_data, outcome.reports)
     write_together(folders.model, files)
     log.info(f"Saved {name} ({len(files[name]):,} bytes) and {len(outcome.reports)} reports")
+    try:
+        write_together(folders.output_data, outcome.reports)
+    except OSError as error:
+        log.warning(
+            f"The reports are in {folders.model} only: {error.filename or folders.output_data} cannot be written: "
+            f"{error.strerror}."
+        )

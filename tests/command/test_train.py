@@ -234,6 +234,10 @@ def test_a_folder_with_other_files_is_left_alone(run: Run, tmp_path: Path) -> No
 def test_without_a_file_it_is_the_sagemaker_job(run: Run, tmp_path: Path) -> None:
     done = run("train", env={"SAGEMAKER_BASE_DIR": str(tmp_path / "ml")})
     assert done.returncode == 1
+    assert f"There is no folder {tmp_path / 'ml'}" in done.stderr
+    (tmp_path / "ml" / "input").mkdir(parents=True)
+    done = run("train", env={"SAGEMAKER_BASE_DIR": str(tmp_path / "ml")})
+    assert done.returncode == 1
     assert "No algorithm was named" in (tmp_path / "ml" / "output" / "failure").read_text()
     done = run("train", "--target", "y")
     assert done.returncode == 2

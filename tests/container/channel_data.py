@@ -3,7 +3,7 @@
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,14 +11,12 @@ import numpy as np
 from eigenline.algorithms.batch import Batch
 from eigenline.container.channels import PipeChannel
 from eigenline.container.configuration import ChannelDescription
+from eigenline.container.stopping import Stopping
 
 ROWS = np.arange(12, dtype=np.float32).reshape(4, 3)
+never = Stopping()  # which nobody asks to stop
 LABELS = np.array([0, 1, 0, 1], np.float32)
 CSV_TEXT = b"0,0,1,2\n1,3,4,5\n0,6,7,8\n1,9,10,11\n"
-
-
-def never() -> bool:
-    return False
 
 
 def rows_of(batches: Iterator[Batch]) -> np.ndarray:
@@ -50,7 +48,7 @@ def feed(path: Path, chunks: Sequence[bytes], *, make_after: float = 0.0) -> thr
 
 
 def pipe_channel(
-    folder: Path, stopping: Callable[[], bool] = never, patience: float = 5, **fields: object
+    folder: Path, stopping: Stopping = never, timeout_seconds: float = 5, **fields: object
 ) -> PipeChannel:
     description = ChannelDescription("train", "text/csv", "Pipe", **fields)  # type: ignore[arg-type]
-    return PipeChannel(description, folder, "required", stopping, patience)
+    return PipeChannel(description, folder, "required", stopping, timeout_seconds)

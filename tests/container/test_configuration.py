@@ -1,9 +1,14 @@
 """What a job is told: every JSON file of input/config, complete, sparse, absent and wrong."""
 
+import contextlib
 import json
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from eigenline.algorithms.errors import HyperparameterError, UserError
 from eigenline.container.algorithm_choice import choose_algorithm
@@ -14,7 +19,7 @@ from eigenline.container.configuration import (
     read_configuration,
     read_hosts,
 )
-from eigenline.container.folders import Folders, writable_folder
+from eigenline.container.folders import Folders, claim_tree, writable_folder
 
 
 @pytest.fixture
@@ -118,6 +123,16 @@ def test_values_that_the_sdk_quoted_twice_are_unquoted(folders: Folders) -> None
         ("resourceconfig.json", '{"current_host": "a", "hosts": ["b"]}', "'a' is not one of hosts"),
         ("resourceconfig.json", '{"hosts": "algo-1"}', "expected"),
         ("checkpointconfig.json", '{"LocalPath": 3}', "LocalPath must be the path of a folder; got 3"),
+        ("checkpointconfig.json", '{"LocalPath": "/a\\u0000b"}', "LocalPath must be the path of a folder"),
+        ("hyperparameters.json", "[" * 100_000, "nested too deeply"),
+        ("hyperparameters.json", '{"seed": ' + "7" * 5_000 + "}", "a number that is too long"),
+        ("hyperparameters.json", '{"seed": "\\ud800"}', "half of a surrogate pair"),
+        ("hyperparameters.json", " " * (1 << 24) + "{}", "is longer than 16 MiB"),
+        ("inputdataconfig.json", '{"../train": {}}', "the channel name '../train' is not one"),
+        ("inputdataconfig.json", '{"..": {}}', "the channel name '..' is not one"),
+        ("inputdataconfig.json", '{"' + "a" * 65 + '": {}}', "is not one"),
+        ("resourceconfig.json", '{"current_host": "a/b", "hosts": ["a/b"]}', "the host name 'a/b' is not one"),
+        ("resourceconfig.json", '{"hosts": ["algo-1", ""]}', "the host name '' is not one"),
     ],
 )
 def test_a_wrong_file_is_named_with_the_place_in_it(folders: Folders, name: str, text: str, expected: str) -> None:
@@ -132,6 +147,38 @@ def test_bytes_that_are_no_text_are_named(folders: Folders) -> None:
     (folders.configuration / "resourceconfig.json").write_bytes(b'{"current_host": "\xff"}')
     with pytest.raises(UserError, match="not UTF-8 text: byte 18"):
         read_hosts(folders)
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo])
+def test_what_is_no_file_is_named_and_not_waited_for(folders: Folders, make: Callable[[Path], None]) -> None:
+    make(folders.configuration / "hyperparameters.json")
+    with pytest.raises(UserError, match=r"hyperparameters.json is not a file"):
+        read_configuration(folders)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+FIELDS = ["ContentType", "TrainingInputMode", "RecordWrapperType", "current_host", "hosts", "LocalPath", "train"]
+
+
+@pytest.mark.parametrize(
+    "name", ["hyperparameters.json", "inputdataconfig.json", "resourceconfig.json", "checkpointconfig.json"]
+)
+@given(content=st.binary(max_size=60) | st.dictionaries(st.sampled_from(FIELDS), json_values).map(json.dumps))
+def test_any_file_is_a_configuration_or_a_user_error(
+    tmp_path_factory: pytest.TempPathFactory, name: str, content: bytes | str
+) -> None:
+    folders = Folders(tmp_path_factory.mktemp("any"))
+    folders.configuration.mkdir(parents=True)
+    path = folders.configuration / name
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with contextlib.suppress(UserError):
+        configuration = read_configuration(folders)
+        json.dumps(dict(configuration.hyperparameters), ensure_ascii=False).encode()  # all of it can be logged
+        assert Path(f"model_{configuration.hosts.first}").name == f"model_{configuration.hosts.first}"
 
 
 def test_a_byte_order_mark_is_no_error(folders: Folders) -> None:
@@ -186,3 +233,21 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
 
 def test_asking_whether_a_folder_is_writable_leaves_nothing_in_it(tmp_path: Path) -> None:
     assert list(writable_folder(tmp_path / "a" / "b").iterdir()) == []
+
+
+def test_a_tree_is_claimed_by_one_job_until_its_descriptor_is_closed(folders: Folders) -> None:
+    before = sorted(folders.root.rglob("*"))
+    held = claim_tree(folders)
+    with pytest.raises(UserError, match="Another training job is at work in"):
+        claim_tree(folders)
+    os.close(held)
+    os.close(claim_tree(folders))
+    assert sorted(folders.root.rglob("*")) == before
+
+
+def test_a_tree_that_is_not_there_is_named_and_not_made(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"There is no folder .*typo"):
+        claim_tree(Folders(tmp_path / "typo"))
+    with pytest.raises(UserError, match=r"holds no training job: there is no folder .*input"):
+        claim_tree(Folders(tmp_path))
+    assert list(tmp_path.iterdir()) == []

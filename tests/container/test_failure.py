@@ -7,7 +7,6 @@ import pytest
 
 from eigenline.algorithms.errors import DataError, HyperparameterError
 from eigenline.container.failure import clear_failure, failure_text, note_on_models, traceback_text, write_failure
-from eigenline.container.stopping import StoppedBeforeModel
 
 
 @pytest.mark.parametrize(
@@ -15,15 +14,19 @@ from eigenline.container.stopping import StoppedBeforeModel
     [
         (DataError("train/a, line 3: wrong"), "ClientError: train/a, line 3: wrong", ""),
         (HyperparameterError("k: must be"), "ClientError: k: must be", ""),
-        (StoppedBeforeModel(), "ClientError: Training was asked to stop", "nothing was saved"),
         (MemoryError(), "ClientError: Not enough memory: an allocation failed", "docker run -m"),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), "ClientError: Not enough memory: ", "docker run -m"),
+        (RuntimeError("can't start new thread"), "ClientError: Not enough memory: can't start new thread", ""),
+        (ImportError("a.so: failed to map segment"), "ClientError: Not enough memory: a library", "docker run -m"),
+        (RuntimeError("other"), "AlgorithmError: RuntimeError: other", ""),
         (
             OSError(errno.ENOSPC, "No space left on device", "/opt/ml/model/model_algo-1"),
             "ClientError: No space left on device: /opt/ml/model/model_algo-1",
             "",
         ),
         (ZeroDivisionError("division by zero"), "AlgorithmError: ZeroDivisionError: division by zero", "a bug"),
-        (PermissionError(errno.EACCES, "Permission denied", "/x"), "AlgorithmError: PermissionError", "/x"),
+        (PermissionError(errno.EACCES, "Permission denied", "/x"), "ClientError: Permission denied: /x", ""),
+        (FileNotFoundError(errno.ENOENT, "No such file", "/x"), "AlgorithmError: FileNotFoundError", "/x"),
     ],
 )
 def test_the_first_word_says_who_can_mend_it(error: BaseException, begins: str, holds: str) -> None:
@@ -68,3 +71,9 @@ def test_the_traceback_names_the_line() -> None:
     with pytest.raises(ValueError, match="here") as caught:
         raise ValueError("here")
     assert "test_failure.py" in traceback_text(caught.value)
+
+
+def test_a_name_that_is_no_text_is_written_as_its_escapes(tmp_path: Path) -> None:
+    path = tmp_path / "failure"
+    write_failure(path, failure_text(DataError("a\udcff.csv, line 3: wrong")))
+    assert path.read_text() == "ClientError: a\\udcff.csv, line 3: wrong"

@@ -28,7 +28,7 @@ def followers_in_threads(count: int, port: int) -> tuple[list[threading.Thread],
 
     def follow() -> None:
         try:
-            wait_for_first("localhost", never, port, patience=10)
+            wait_for_first("localhost", never, port, timeout_seconds=10)
             heard.append("done")
         except FirstHostFailed as error:
             heard.append(str(error))
@@ -42,7 +42,7 @@ def followers_in_threads(count: int, port: int) -> tuple[list[threading.Thread],
 def test_every_host_hears_that_the_first_is_done(port: int) -> None:
     threads, heard = followers_in_threads(3, port)  # they start before the first host listens
     time.sleep(0.3)
-    assert Followers(3, port).tell("done", patience=10) == 3
+    assert Followers(3, port).send("done", timeout_seconds=10) == 3
     for thread in threads:
         thread.join(5)
     assert heard == ["done"] * 3
@@ -51,7 +51,7 @@ def test_every_host_hears_that_the_first_is_done(port: int) -> None:
 def test_every_host_fails_with_the_reason_of_the_first(port: int) -> None:
     followers = Followers(2, port)
     threads, heard = followers_in_threads(2, port)
-    followers.tell("ClientError: channel 'train' is empty", patience=10)
+    followers.send("ClientError: channel 'train' is empty", timeout_seconds=10)
     for thread in threads:
         thread.join(5)
     assert len(heard) == 2
@@ -75,13 +75,13 @@ def test_a_first_host_that_is_killed_fails_the_others_at_once(port: int) -> None
 
 def test_a_host_that_comes_late_is_waited_for_but_not_for_good(port: int) -> None:
     started = time.monotonic()
-    assert Followers(1, port).tell("done", patience=0.3) == 0
+    assert Followers(1, port).send("done", timeout_seconds=0.3) == 0
     assert 0.2 < time.monotonic() - started < 5
 
 
 def test_a_first_host_that_cannot_be_reached_is_named(port: int) -> None:
     with pytest.raises(FirstHostFailed, match=f"localhost.*cannot be reached on port {port}"):
-        wait_for_first("localhost", never, port, patience=0.5)
+        wait_for_first("localhost", never, port, timeout_seconds=0.5)
 
 
 def test_a_request_to_stop_ends_the_wait(port: int) -> None:
@@ -90,8 +90,8 @@ def test_a_request_to_stop_ends_the_wait(port: int) -> None:
     asked = threading.Event()
     threading.Timer(0.4, asked.set).start()
     wait_for_first("localhost", asked.is_set, port)
-    assert followers.tell("done", patience=2) == 1
+    assert followers.send("done", timeout_seconds=2) == 1
 
 
 def test_one_host_alone_opens_no_port() -> None:
-    assert Followers(0).tell("done") == 0
+    assert Followers(0).send("done") == 0

@@ -12,12 +12,13 @@ import pytest
 
 from eigenline import write_recordio
 from eigenline.algorithms.batch import HeldBatches
+from eigenline.algorithms.errors import Stopped
 from eigenline.container import linear_learner_job as job
 from eigenline.container.channels import PipeChannel
 from eigenline.container.configuration import ChannelDescription
 from eigenline.container.job import JobContext
 from eigenline.container.metric_lines import JobLog
-from eigenline.container.stopping import StoppedBeforeModel
+from eigenline.container.stopping import Stopping
 from tests.container.linear_learner_runs import TASKS, KeptStates, data, run
 
 EVERY_PASS = 30.0  # seconds on the job's clock at each look: every pass of the finish is due for a checkpoint
@@ -72,7 +73,7 @@ def test_a_stop_at_any_moment_leaves_a_model_or_says_that_there_is_none(after, c
         outcome, log, _ = run(
             "binary_classifier", stopping=lambda: next(asked) >= after, compatibility=compatibility
         )
-    except StoppedBeforeModel:
+    except Stopped:
         assert after == 3
         return
     assert np.isfinite(outcome.model.weights).all()
@@ -113,16 +114,16 @@ def test_a_stop_while_the_next_pipe_is_waited_for_leaves_a_model(tmp_path, passe
     """In Pipe mode a stop is seen in the midst of waiting; an epoch, or a pass of the finish, then is empty."""
     batch = data("binary_classifier", n=30_000)
     content = write_recordio(batch.features, batch.labels)
-    stopping = threading.Event()
+    stopping = Stopping()
     threading.Thread(target=feed, args=(tmp_path, content, passes, stopping), daemon=True).start()
-    channel = PipeChannel(ChannelDescription("train", mode="Pipe"), tmp_path, "required", stopping.is_set)
+    channel = PipeChannel(ChannelDescription("train", mode="Pipe"), tmp_path, "required", stopping)
     settings = job.read_settings(
         {"predictor_type": "binary_classifier", "mini_batch_size": "500", "compatibility": compatibility}
     )
-    context = JobContext({"train": HeldBatches(channel, 0)}, JobLog(io.StringIO()), KeptStates(), stopping.is_set)
+    context = JobContext({"train": HeldBatches(channel, 0)}, JobLog(io.StringIO()), KeptStates(), stopping)
     try:
         outcome = job.run(settings, context)
-    except StoppedBeforeModel:
+    except Stopped:
         assert passes <= 2
         return
     assert np.isfinite(outcome.model.weights).all()
@@ -135,4 +136,4 @@ def feed(folder, content, passes, stopping):
         with (folder / f"train_{number}").open("wb") as pipe, contextlib.suppress(BrokenPipeError):
             pipe.write(content)
     time.sleep(0.3)
-    stopping.set()
+    stopping.request("test")

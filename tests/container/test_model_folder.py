@@ -10,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from eigenline.container.checkpoints import FILE, FolderCheckpoints, NoCheckpoints
 from eigenline.container.metric_lines import JobLog
@@ -91,7 +93,8 @@ def test_the_state_of_another_job_is_left_alone_and_reported(tmp_path: Path) -> 
     checkpoints(tmp_path, "num_components=3").save({"epoch": np.array(1)})
     log = StringIO()
     assert checkpoints(tmp_path, "num_components=4", log).load() is None
-    assert "belongs to a job with other hyperparameters or other data; training starts anew" in log.getvalue()
+    assert "belongs to a job with other hyperparameters or other data" in log.getvalue()
+    assert "training starts from the beginning" in log.getvalue()
 
 
 @pytest.mark.parametrize("keep", [0, 1, 10, 100, -1])
@@ -102,6 +105,43 @@ def test_a_damaged_state_is_reported_and_training_starts_anew(tmp_path: Path, ke
     log = StringIO()
     assert checkpoints(tmp_path, log=log).load() is None
     assert "cannot be read" in log.getvalue()
+
+
+@given(data=st.data())
+def test_any_damage_is_noticed_or_harmless(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+    """Whatever becomes of the file, loading it gives the state that was saved, or a line in the log."""
+    folder = tmp_path_factory.mktemp("checkpoint")
+    state = {"weights": np.arange(20.0), "epoch": np.array(3)}
+    checkpoints(folder).save(state)
+    content = bytearray((folder / FILE).read_bytes())
+    for place in data.draw(st.lists(st.integers(0, len(content) - 1), min_size=1, max_size=4)):
+        content[place] ^= data.draw(st.integers(1, 255))
+    (folder / FILE).write_bytes(bytes(content))
+    log = StringIO()
+    loaded = checkpoints(folder, log=log).load()
+    if loaded is None:
+        assert "training starts from the beginning" in log.getvalue()
+    else:
+        for name, value in state.items():
+            np.testing.assert_array_equal(loaded[name], value)
+
+
+def test_compressed_arrays_are_not_unpacked(tmp_path: Path) -> None:
+    """A few kilobytes could otherwise become gigabytes."""
+    np.savez_compressed(tmp_path / FILE, a=np.zeros(1_000_000))
+    log = StringIO()
+    assert checkpoints(tmp_path, log=log).load() is None
+    assert "compressed arrays" in log.getvalue()
+
+
+def test_a_checkpoint_that_cannot_be_written_is_reported_once_and_training_goes_on(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    log = StringIO()
+    kept = checkpoints(tmp_path / "file" / "below", log=log)
+    for _ in range(3):
+        kept.save({"epoch": np.array(1)})
+    assert log.getvalue().count("WARNING") == 1
+    assert "No checkpoint can be saved in" in log.getvalue()
 
 
 def test_a_kill_in_the_middle_of_saving_leaves_a_complete_state(tmp_path: Path) -> None:

@@ -14,12 +14,11 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from eigenline.algorithms.batch import Batch, HeldBatches
-from eigenline.algorithms.errors import DataError, HyperparameterError
+from eigenline.algorithms.errors import DataError, HyperparameterError, Stopped
 from eigenline.container import pca_job
 from eigenline.container.checkpoints import NoCheckpoints
 from eigenline.container.job import JobContext, Outcome
 from eigenline.container.metric_lines import JobLog
-from eigenline.container.stopping import StoppedBeforeModel
 
 GIVEN = {"feature_dim": "6", "mini_batch_size": "50", "num_components": "2"}
 
@@ -220,5 +219,5 @@ def test_a_stop_keeps_a_model_of_what_was_read(features: NDArray[np.float32]) ->
 
 
 def test_a_stop_before_the_first_record_leaves_no_model() -> None:
-    with pytest.raises(StoppedBeforeModel):
+    with pytest.raises(Stopped):
         run(None, stopping=lambda: True, channels={"train": HeldBatches([])})

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from eigenline import write_recordio
-from eigenline.algorithms.errors import DataError
+from eigenline.algorithms.errors import DataError, Stopped
 from eigenline.container.channels import PipeChannel
 from eigenline.container.configuration import ChannelDescription
-from eigenline.container.pipes import StoppedWhileWaiting, open_pipe
+from eigenline.container.pipes import Pipe
+from eigenline.container.stopping import Stopping
 from tests.container.channel_data import CSV_TEXT, LABELS, ROWS, feed, never, pipe_channel, rows_of
 
 
@@ -54,6 +55,19 @@ def test_a_writer_that_dies_within_a_record_is_an_error_that_names_the_pipe(fold
         list(channel)
 
 
+@pytest.mark.parametrize("cut", [1, 2])
+def test_a_csv_writer_that_dies_within_a_line_is_an_error_that_names_the_pipe(folder: Path, cut: int) -> None:
+    feed(folder / "train_0", [CSV_TEXT[:-cut]])
+    with pytest.raises(DataError, match=r"train_0 ends within a line: the writer of the pipe probably died"):
+        list(pipe_channel(folder))
+
+
+def test_gzip_data_carry_their_own_end(folder: Path) -> None:
+    """What was packed may lack its last line end: had the writer died, unpacking would notice."""
+    feed(folder / "train_0", [gzip.compress(CSV_TEXT[:-1])])
+    np.testing.assert_array_equal(rows_of(iter(pipe_channel(folder))), ROWS)
+
+
 def test_a_writer_that_sends_nothing_leaves_an_empty_channel(folder: Path) -> None:
     feed(folder / "train_0", [])
     with pytest.raises(DataError, match="Channel 'train' is empty"):
@@ -62,26 +76,26 @@ def test_a_writer_that_sends_nothing_leaves_an_empty_channel(folder: Path) -> No
 
 def test_a_fifo_that_never_appears_or_has_no_writer_is_given_up(folder: Path) -> None:
     with pytest.raises(DataError, match="train_0 does not exist"):
-        list(pipe_channel(folder, patience=0.2))
+        list(pipe_channel(folder, timeout_seconds=0.2))
     os.mkfifo(folder / "train_0")
     with pytest.raises(DataError, match="train_0 has no writer"):
-        list(pipe_channel(folder, patience=0.2))
+        list(pipe_channel(folder, timeout_seconds=0.2))
 
 
 def test_a_request_to_stop_ends_every_kind_of_waiting(folder: Path) -> None:
-    asked = threading.Event()
-    threading.Timer(0.3, asked.set).start()
+    asked = Stopping()
+    threading.Timer(0.3, asked.request, ["test"]).start()
     started = time.monotonic()
-    with pytest.raises(StoppedWhileWaiting):  # no FIFO
-        open_pipe(folder / "train_0", asked.is_set)
+    with pytest.raises(Stopped):  # no FIFO
+        Pipe(folder / "train_0", asked)
     os.mkfifo(folder / "train_0")
-    with pytest.raises(StoppedWhileWaiting):  # no writer
-        open_pipe(folder / "train_0", asked.is_set)
+    with pytest.raises(Stopped):  # no writer
+        Pipe(folder / "train_0", asked)
     writer = os.open(folder / "train_0", os.O_RDWR)
     os.write(writer, CSV_TEXT[:10])
     with (
-        open_pipe(folder / "train_0", asked.is_set) as pipe,
-        pytest.raises(StoppedWhileWaiting),
+        Pipe(folder / "train_0", asked) as pipe,
+        pytest.raises(Stopped),
     ):  # a silent writer
         pipe.read(100)
     os.close(writer)
@@ -89,11 +103,11 @@ def test_a_request_to_stop_ends_every_kind_of_waiting(folder: Path) -> None:
 
 
 def test_a_stopped_pass_ends_quietly_so_that_the_job_can_save_what_it_has(folder: Path) -> None:
-    asked = threading.Event()
+    asked = Stopping()
     os.mkfifo(folder / "train_0")
     writer = os.open(folder / "train_0", os.O_RDWR)
     os.write(writer, CSV_TEXT)
-    threading.Timer(0.3, asked.set).start()
-    channel = pipe_channel(folder, asked.is_set)
-    assert list(channel._read()) == []
+    threading.Timer(0.3, asked.request, ["test"]).start()
+    channel = pipe_channel(folder, asked)
+    assert list(channel) == []
     os.close(writer)

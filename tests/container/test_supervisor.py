@@ -21,6 +21,9 @@ sys.exit(supervise(job, Folders(Path(sys.argv[1]))))
 """
 
 
+REPORT = "Path(sys.argv[1], 'output', 'failure').write_text('a reason')"
+
+
 def supervise(root: Path, body: str) -> tuple[int, str | None]:
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM.format(body=body), str(root)],
@@ -34,7 +37,37 @@ def supervise(root: Path, body: str) -> tuple[int, str | None]:
 
 @pytest.mark.parametrize("code", [0, 1, 143])
 def test_the_childs_exit_code_is_passed_on(tmp_path: Path, code: int) -> None:
-    assert supervise(tmp_path, f"return {code}") == (code, None)
+    assert supervise(tmp_path, f"return {code}")[0] == code
+    assert supervise(tmp_path, f"Path(sys.argv[1], 'output').mkdir(exist_ok=True); {REPORT}; return {code}") == (
+        code,
+        "a reason",
+    )
+
+
+@pytest.mark.parametrize("ending", ["return 1", "os._exit(1)", "sys.exit(3)"])
+def test_a_child_that_ends_without_a_reason_is_reported(tmp_path: Path, ending: str) -> None:
+    """OpenBLAS ends the process like this when it gets no memory."""
+    code, failure = supervise(tmp_path, ending)
+    assert code != 0
+    assert failure is not None
+    if "sys" not in ending:
+        assert failure.startswith("ClientError: Training ended with exit code 1 before it could report why")
+
+
+def test_a_child_that_succeeds_leaves_no_failure(tmp_path: Path) -> None:
+    assert supervise(tmp_path, "return 0") == (0, None)
+
+
+@pytest.mark.slow
+def test_a_child_that_cannot_be_interrupted_is_ended(tmp_path: Path) -> None:
+    """Before Docker would, ten seconds after SIGTERM, and with a failure file."""
+    body = "signal.signal(signal.SIGTERM, signal.SIG_IGN); os.kill(os.getppid(), signal.SIGTERM); time.sleep(60)"
+    code, failure = supervise(tmp_path, body)
+    assert code == 143
+    assert failure is not None
+    assert failure.startswith(
+        "ClientError: Training was asked to stop in the midst of a computation that cannot be"
+    )
 
 
 @pytest.mark.parametrize(
@@ -71,7 +104,7 @@ def test_a_request_to_stop_reaches_the_child(tmp_path: Path) -> None:
         "os.kill(os.getppid(), signal.SIGTERM); "
         "any(stopping() or time.sleep(0.01) for _ in range(3000)); return 42 if stopping() else 1"
     )
-    assert supervise(tmp_path, body) == (42, None)
+    assert supervise(tmp_path, body)[0] == 42
 
 
 def test_requests_to_stop_while_the_child_ends_change_nothing(tmp_path: Path) -> None:

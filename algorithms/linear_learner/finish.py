@@ -85,7 +85,7 @@ def finish(problem: Problem, finished: Finished) -> Iterator[Report | Trained]:
         finished.stop_reason,
         finished.epochs,
         curve,
-        "adam" if settings.optimizer == "auto" else settings.optimizer,
+        str(finished.winner.hyperparameters["optimizer"]),
     )
 
 

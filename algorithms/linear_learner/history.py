@@ -12,7 +12,7 @@ from eigenline.algorithms.linear_learner.hold_out import Judges
 from eigenline.algorithms.linear_learner.problem import Problem
 from eigenline.algorithms.linear_learner.refinement import Refined
 from eigenline.algorithms.linear_learner.reports import ModelRecord, State
-from eigenline.algorithms.linear_learner.sgd import Ensemble, columns_of
+from eigenline.algorithms.linear_learner.sgd import ParallelModels, columns_of
 
 
 @dataclass
@@ -34,7 +34,7 @@ class History:
         self.judged = np.full(self.num_models, np.nan)
 
     def update(
-        self, ensemble: Ensemble, epoch: int, losses: NDArray[np.float64], ranks: NDArray[np.float64]
+        self, ensemble: ParallelModels, epoch: int, losses: NDArray[np.float64], ranks: NDArray[np.float64]
     ) -> None:
         """Take the losses and ranks (less is better) of an epoch."""
         alive = ensemble.alive

@@ -42,11 +42,17 @@ class Loss(Protocol):
 class Logistic:
     """``log(1 + exp(f)) - y f`` for labels y in {0, 1}: cross entropy of the sigmoid of f.
 
-    Stable form ``max(f, 0) - y f + log(1 + exp(-|f|))``; gradient ``sigmoid(f) - y``.
+    Stable form ``max(f, 0) - y f + log(1 + exp(-|f|))``; gradient ``sigmoid(f) - y``. `weighted` only tells that
+    positives count by another weight, which the service's name of the objective says.
     """
 
-    objective_name: ClassVar[str] = "binary_classification_cross_entropy_objective"
+    weighted: bool = False
     gradient_scale: ClassVar[float] = 1.0
+
+    @property
+    def objective_name(self) -> str:
+        """Name of the objective in the job's log."""
+        return f"binary_classification_{'weighted_' if self.weighted else ''}cross_entropy_objective"
 
     def value_and_gradient(self, raw: Floats, labels: Floats) -> tuple[Floats, Floats]:
         """Return each record's loss and the gradient in the raw score."""
@@ -232,10 +238,11 @@ def make_loss(
     quantile: float = 0.5,
     insensitivity: float = 0.01,
     delta: float = 1.0,
+    weighted: bool = False,
 ) -> Loss:
     """Return the loss of AWS's name with its parameters, in the units of the labels it will see."""
     makers: dict[str, Callable[[], Loss]] = {
-        "logistic": Logistic,
+        "logistic": lambda: Logistic(weighted),
         "hinge_loss": lambda: Hinge(margin),
         "squared_loss": Squared,
         "absolute_loss": Absolute,

@@ -65,6 +65,7 @@ class _Totals:
             quantile=settings.quantile,
             insensitivity=settings.loss_insensitivity,
             delta=settings.huber_delta,
+            weighted=settings.positive_example_weight_mult != 1,
         )
         self.records, self.weight = 0, 0.0
         self.sums: dict[str, float] = {}

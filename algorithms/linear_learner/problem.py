@@ -20,7 +20,8 @@ from eigenline.algorithms.linear_learner.scaling import Scaler, make_scaler
 from eigenline.algorithms.linear_learner.settings import Settings
 from eigenline.algorithms.linear_learner.survey import Survey, check_batch, survey
 
-# So small a data set is trained in float64: that costs nothing and reaches the optimum to many digits.
+# So small a data set is trained in float64: that costs nothing and reaches the optimum to many digits. `aws` is
+# float32 as the service is: the losses of real jobs are repeated ten times nearer so.
 SMALL = 2_000_000
 ABSENT_CLASS_WEIGHT = 1e6
 
@@ -105,7 +106,7 @@ def prepare(settings: Settings, channels: Channels, stopping: Callable[[], bool]
         )
     scaler = make_scaler(settings, found.moments, found.label_moments, sparse=found.sparse)
     size = found.rows * found.feature_dim
-    dtype: type[np.floating[Any]] = np.float64 if size <= SMALL else np.float32
+    dtype: type[np.floating[Any]] = np.float64 if size <= SMALL and not settings.as_aws else np.float32
     rows = TrainingRows(
         train, scaler, dtype, _class_weights(settings, found), seed=settings.seed, stopping=stopping
     )
@@ -122,7 +123,7 @@ def prepare(settings: Settings, channels: Channels, stopping: Callable[[], bool]
         settings,
         found,
         scaler,
-        make_grid(settings, float(negatives / positives)),
+        make_grid(settings, float(negatives / positives), found.feature_dim),
         rows,
         _loss(settings, scale),
         _loss(settings, 1.0),
@@ -138,6 +139,7 @@ def _loss(settings: Settings, label_scale: float) -> Loss:
         quantile=settings.quantile,
         insensitivity=settings.loss_insensitivity / label_scale,
         delta=settings.huber_delta / label_scale,
+        weighted=settings.positive_example_weight_mult != 1,
     )
 
 

@@ -94,7 +94,7 @@ class ModelRecord:
     selection_loss: float
     criterion: float
     outcome: str
-    hyperparameters: Mapping[str, float]
+    hyperparameters: Mapping[str, Any]
 
 
 Report: TypeAlias = Notice | Prepared | EpochReport | PolishReport

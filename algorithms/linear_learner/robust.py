@@ -44,7 +44,7 @@ class GeneralisedCrossEntropy:
     """
 
     power: float = POWER
-    objective_name: ClassVar[str] = Logistic.objective_name
+    objective_name: ClassVar[str] = Logistic().objective_name
     gradient_scale: ClassVar[float] = 1.0
 
     def value_and_gradient(self, raw: Floats, labels: Floats) -> tuple[Floats, Floats]:

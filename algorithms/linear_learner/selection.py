@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from eigenline.algorithms.linear_learner.settings import Settings
 
+SERVICE_THRESHOLDS = 500
+
 
 @dataclass(frozen=True, eq=False)
 class ThresholdCurve:
@@ -121,7 +123,9 @@ def choose_threshold(curve: ThresholdCurve, settings: Settings, natural: float) 
 
     Notes
     -----
-    `aws`: the score with the highest value. `loss_function` keeps the natural threshold in `best`.
+    `aws`: the best of 500 evenly spaced scores, the lowest of equals. Chosen: that is the threshold of the two
+    public artifacts whose data are known; the service does not take the best score of all.
+    `loss_function` keeps the natural threshold in `best`.
 
     Chosen, for `best`: of all thresholds whose accuracy or F score is within one standard error of the
     highest, the one nearest to the natural threshold. The highest value of a finite sample is partly luck,
@@ -131,6 +135,8 @@ def choose_threshold(curve: ThresholdCurve, settings: Settings, natural: float) 
     best = int(np.argmax(values))
     name = settings.binary_classifier_model_selection_criteria
     if settings.as_aws:
+        spaced = _evenly_spaced(curve, SERVICE_THRESHOLDS)
+        best = int(spaced[np.argmax(values[spaced])])
         return Choice(float(curve.thresholds[best]), float(values[best]))
     if name == "loss_function":
         return Choice(natural, float(_value_at(curve, values, natural)))
@@ -145,6 +151,13 @@ def choose_threshold(curve: ThresholdCurve, settings: Settings, natural: float) 
         close = np.flatnonzero(values >= values[best] - margin)
         best = int(close[np.argmin(np.abs(curve.thresholds[close] - natural))])
     return Choice(_between(curve, best), float(values[best]))
+
+
+def _evenly_spaced(curve: ThresholdCurve, count: int) -> NDArray[np.intp]:
+    """Return the positions of the ascending scores ``floor(k n / count)`` of n, k = 0 to count - 1."""
+    ranks = curve.true_positives + curve.false_positives  # records with at least this score
+    ascending = np.floor(np.arange(count) * ranks[-1] / count)
+    return np.asarray(np.searchsorted(ranks, ranks[-1] - ascending))
 
 
 def _between(curve: ThresholdCurve, position: int) -> float:

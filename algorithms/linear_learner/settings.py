@@ -42,7 +42,7 @@ REGRESSION_LOSSES = (
     "huber_loss",
 )
 LOSSES: dict[str, tuple[str, ...]] = {
-    "binary_classifier": ("logistic", "hinge_loss"),
+    "binary_classifier": ("logistic", "hinge_loss", *REGRESSION_LOSSES),  # as an AWS notebook uses them
     "multiclass_classifier": ("softmax_loss",),
     "regressor": REGRESSION_LOSSES,
 }
@@ -109,7 +109,7 @@ class Settings:
     momentum: float | Auto = declare(auto_or(DECAY), AUTO, doc="Momentum of sgd.")
     learning_rate: float | Auto = declare(auto_or(POSITIVE), AUTO, doc="Step size of the optimizer.")
     beta_1: float | Auto = declare(auto_or(DECAY), AUTO, doc="Decay of adam's mean gradient.")
-    beta_2: float | Auto = declare(auto_or(DECAY), AUTO, doc="Decay of adam's and rmsprop's mean square.")
+    beta_2: float | Auto = declare(auto_or(DECAY), AUTO, doc="Decay of adam's mean square.")
     bias_lr_mult: float | Auto = declare(
         auto_or(POSITIVE), AUTO, doc="The intercept's step size is learning_rate times this."
     )

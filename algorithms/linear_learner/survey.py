@@ -133,7 +133,7 @@ def _scaler_rows(settings: Settings) -> int:
     """
     size = settings.mini_batch_size
     if settings.as_aws:
-        return max(settings.num_point_for_scaler // size, 1) * size
+        return (settings.num_point_for_scaler // size + 1) * size  # the batch that passes the number is read whole
     return settings.num_point_for_scaler if settings.is_set("num_point_for_scaler") else 2**62
 
 

@@ -8,7 +8,7 @@ from contextlib import nullcontext
 from eigenline.algorithms.batch import Channels
 from eigenline.algorithms.blas_threads import blas_out_of_the_way
 from eigenline.algorithms.linear_learner.finish import Finished, finish
-from eigenline.algorithms.linear_learner.minibatch_trainer import train_as_aws
+from eigenline.algorithms.linear_learner.minibatch_trainer import train_in_minibatches, trains_in_minibatches
 from eigenline.algorithms.linear_learner.problem import data_notices, prepare
 from eigenline.algorithms.linear_learner.reports import Notice, Prepared, Report, State, Trained
 from eigenline.algorithms.linear_learner.scoring import memory_bytes, spelled_bytes
@@ -50,7 +50,9 @@ def train(
         + f" in parallel takes about {spelled_bytes(num_bytes)} of memory beside the data."
     )
     yield from data_notices(problem)
-    steps = train_as_aws(problem, resume) if settings.as_aws else train_best(problem, resume)
+    steps = (
+        train_in_minibatches(problem, resume) if trains_in_minibatches(settings) else train_best(problem, resume)
+    )
     with blas_out_of_the_way() if problem.threads > 1 else nullcontext():
         for step in steps:
             if isinstance(step, Finished):

@@ -21,7 +21,7 @@ from eigenline.algorithms.linear_learner.refinement import WIDE, Refined, refine
 from eigenline.algorithms.linear_learner.reports import EpochReport, Notice, PolishReport, Report, State
 from eigenline.algorithms.linear_learner.scoring import binary_sample, choices, mean_losses
 from eigenline.algorithms.linear_learner.settings import Settings
-from eigenline.algorithms.linear_learner.sgd import Ensemble, make_ensemble
+from eigenline.algorithms.linear_learner.sgd import ParallelModels, make_models
 
 # Naming one of these asks for a particular first-order method, which is then left to do the whole job.
 FIRST_ORDER = (
@@ -62,7 +62,7 @@ def train_best(problem: Problem, resume: State | None) -> Iterator[Report | Fini
         return
     history = History(len(problem.candidates))
     stopper = EarlyStopping(settings.early_stopping_patience, settings.early_stopping_tolerance)
-    ensemble = make_ensemble(
+    ensemble = make_models(
         settings, problem.candidates, problem.loss, problem.survey.feature_dim, problem.rows.dtype
     )
     first = 0
@@ -70,7 +70,7 @@ def train_best(problem: Problem, resume: State | None) -> Iterator[Report | Fini
     if resume is not None:
         ensemble.restore(resume, problem.candidates)
         history.restore(resume)
-        stopper.best, stopper.waited = float(resume["best"]), int(resume["waited"])
+        stopper.lowest, stopper.waited = float(resume["best"]), int(resume["waited"])
         first = int(resume["epoch"]) + 1
         yield Notice(f"Resumed from the checkpoint of epoch {first - 1}.")
     limit = _epoch_limit(settings)
@@ -126,7 +126,7 @@ def _second_order_alone(problem: Problem, judges: Judges, resume: State) -> Iter
 def _report(
     problem: Problem,
     judges: Judges,
-    ensemble: Ensemble,
+    ensemble: ParallelModels,
     history: History,
     stopper: EarlyStopping,
     epoch: int,
@@ -140,7 +140,7 @@ def _report(
     if judges.records is not None:
         raw = problem.raw_parameters(ensemble.parameters)
         blocks = evaluation_blocks(judges.records)
-        judged = mean_losses(blocks, problem.raw_loss, raw, ensemble.candidates, ensemble.outputs)
+        judged = mean_losses(blocks, problem.raw_loss, raw, ensemble.grid, ensemble.outputs)
         ranks = judged
         if problem.settings.is_binary and len(np.unique(problem.candidates.positive_example_weight)) > 1:
             # losses under different weights of the positives do not compare
@@ -160,7 +160,7 @@ def _report(
             **ensemble.state(),
             **history.state(),
             "epoch": np.array(epoch),
-            "best": np.array(stopper.best),
+            "best": np.array(stopper.lowest),
             "waited": np.array(stopper.waited),
         }
     return EpochReport(
@@ -178,7 +178,7 @@ def _report(
     )
 
 
-def _drop(ensemble: Ensemble, ranks: NDArray[np.float64], epoch: int, polishing: bool) -> None:
+def _drop(ensemble: ParallelModels, ranks: NDArray[np.float64], epoch: int, polishing: bool) -> None:
     """Go on with the better half, every epoch before a polish and every second one otherwise.
 
     Source: Jamieson and Talwalkar (2016), successive halving. Models that diverged go at once.
@@ -193,7 +193,7 @@ def _drop(ensemble: Ensemble, ranks: NDArray[np.float64], epoch: int, polishing:
 
 
 def _end(
-    problem: Problem, judges: Judges, history: History, ensemble: Ensemble, journal: Journal, reason: str
+    problem: Problem, judges: Judges, history: History, ensemble: ParallelModels, journal: Journal, reason: str
 ) -> Iterator[Report | Finished]:
     records = parallel_records(problem, history)
     diverged = sum(record.outcome == "diverged" for record in records)
@@ -234,7 +234,7 @@ def _train_alone(
     """
     settings, stage = problem.settings, "alone"
     candidates = problem.candidates.take([winner])
-    single = make_ensemble(
+    single = make_models(
         settings, candidates, problem.loss, problem.survey.feature_dim, problem.rows.dtype, np.array([winner])
     )
     first, resume = 0, journal.resumed(stage)

@@ -68,7 +68,7 @@ def test_the_number_of_threads_changes_no_bit_of_a_pass(rng, make):
     y = (X[:, 0] > 0).astype(np.float32)
     settings = read_settings({"predictor_type": "binary_classifier"})
     rows = TrainingRows(runs.held(make(X), y, pieces=7), Scaler(np.zeros(40), np.ones(40)), np.float32, folds=4)
-    candidates = make_grid(settings, 1.0).take([0, 9, 18, 27])
+    candidates = make_grid(settings, 1.0, 20).take([0, 9, 18, 27])
     single = Objective(rows, make_loss("logistic"), candidates, np.arange(4))
     parameters = rng.normal(size=(41, 4))
     with blas_out_of_the_way():

@@ -9,7 +9,7 @@ from eigenline.algorithms.linear_learner.losses import make_loss
 from eigenline.algorithms.linear_learner.minibatches import shuffled_minibatches
 from eigenline.algorithms.linear_learner.problem import prepare
 from eigenline.algorithms.linear_learner.settings import read_settings
-from eigenline.algorithms.linear_learner.sgd import make_ensemble
+from eigenline.algorithms.linear_learner.sgd import make_models
 from tests.algorithms.linear_learner import training_runs as runs
 
 TASKS = {
@@ -71,11 +71,11 @@ def test_models_at_once_are_each_alone(rng, task, optimizer):
     X, y = data(rng, task)
     settings = read_settings({**TASKS[task], "num_models": "6", "optimizer": optimizer, "l1": "0.001"})
     problem = prepare(settings, {"train": runs.held(X, y)}, lambda: False)
-    candidates = make_grid(settings, 1.0)
-    together = make_ensemble(settings, candidates, problem.loss, 4, np.float64)
+    candidates = make_grid(settings, 1.0, problem.survey.feature_dim)
+    together = make_models(settings, candidates, problem.loss, 4, np.float64)
     losses = [together.run_epoch(shuffled_minibatches(problem.rows, 50, epoch))[0] for epoch in range(3)][-1]
     for model in range(6):
-        alone = make_ensemble(settings, candidates.take([model]), problem.loss, 4, np.float64, np.array([model]))
+        alone = make_models(settings, candidates.take([model]), problem.loss, 4, np.float64, np.array([model]))
         own = [alone.run_epoch(shuffled_minibatches(problem.rows, 50, epoch))[0] for epoch in range(3)][-1]
         assert own[0] == pytest.approx(losses[model], rel=1e-12)
         c = settings.num_outputs
@@ -88,7 +88,7 @@ def test_dropping_models_leaves_the_others_as_they_were(rng):
     settings = read_settings({**TASKS["multiclass"], "num_models": "5"})
     problem = prepare(settings, {"train": runs.held(X, y)}, lambda: False)
     ensembles = [
-        make_ensemble(settings, problem.candidates, make_loss("softmax_loss"), 4, np.float64) for _ in range(2)
+        make_models(settings, problem.candidates, make_loss("softmax_loss"), 4, np.float64) for _ in range(2)
     ]
     for ensemble in ensembles:
         ensemble.run_epoch(shuffled_minibatches(problem.rows, 64, 0))

@@ -16,7 +16,7 @@ from eigenline.algorithms.linear_learner.minibatch_trainer import EarlyStopping
 from eigenline.algorithms.linear_learner.reports import EpochReport, Notice, Trained
 from eigenline.algorithms.linear_learner.settings import Settings, read_settings
 from eigenline.algorithms.linear_learner.training import train
-from eigenline.formats.artifact import read_artifact
+from eigenline.formats.artifact.model_file import read_artifact
 from tests.algorithms.linear_learner import training_runs as runs
 
 

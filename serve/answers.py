@@ -8,7 +8,7 @@ from typing import Final
 
 from eigenline.algorithms.errors import DataError, UserError
 from eigenline.formats.content_types import JSON_LINES, NotAcceptable, UnsupportedContentType
-from eigenline.serve.models import ModelError
+from eigenline.serve.models import ModelError, ModelTooLarge
 from eigenline.serve.options import OptionError
 
 TEXT: Final = "text/plain; charset=utf-8"
@@ -43,6 +43,8 @@ def status_of(error: UserError) -> int:
             return 415
         case NotAcceptable():
             return 406
+        case ModelTooLarge():
+            return 507
         case DataError() | OptionError() | ModelError():
             return 400
     return 400

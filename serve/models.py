@@ -6,13 +6,14 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from eigenline.algorithms.errors import DataError, UserError
 from eigenline.algorithms.linear_learner.model import LinearLearnerModel
 from eigenline.algorithms.pca.model import PCAModel
 from eigenline.formats.artifact.model_file import read_artifact
 from eigenline.formats.artifact.model_tar import read_model_tar
+from eigenline.formats.machine_limits import memory_limit
 
 # Files beside the artifact that begin like one: cards and tables that people add.
 _NOT_ARTIFACTS = (".json", ".csv", ".txt", ".md", ".html", ".pdf", ".png", ".tar.gz", ".tar", ".gz")
@@ -20,6 +21,10 @@ _NOT_ARTIFACTS = (".json", ".csv", ".txt", ".md", ".html", ".pdf", ".png", ".tar
 
 class ModelError(UserError):
     """The model folder does not hold what can be served."""
+
+
+class ModelTooLarge(ModelError):  # noqa: N818 -- an error by its base class
+    """The model needs more memory than there is."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,16 +58,23 @@ class ServedModel:
 
     @property
     def num_bytes(self) -> int:
-        """Bytes of the model's arrays."""
+        """Bytes of the model's arrays and parameters; its reports are not counted."""
         arrays = []
         if self.pca is not None:
             arrays += [self.pca.components, self.pca.singular_values]
+            arrays += [] if self.pca.mean is None else [self.pca.mean]
         if self.linear is not None:
             arrays += [self.linear.weights, self.linear.bias]
-        return sum(array.nbytes for array in arrays)
+        parameters = {} if self.linear is None else self.linear.parameters
+        # Python's objects take about sixteen bytes per character of their text (measured: 8 to 20).
+        return sum(array.nbytes for array in arrays) + 16 * len(json.dumps(parameters, default=str))
 
 
-def load_model(place: Path) -> ServedModel:
+# A report of more than this is not what a training job writes, and the page would not show it.
+_LARGEST_REPORT: Final = 16 << 20
+
+
+def load_model(place: Path, *, with_reports: bool = True) -> ServedModel:
     """Read what is to be served from a folder, or from one ``model.tar.gz``.
 
     A folder is searched itself and one level deep for artifacts (``model_algo-1``, any ``model_*``) and for
@@ -71,14 +83,21 @@ def load_model(place: Path) -> ServedModel:
     served as it is; a PCA and a Linear Learner together are a chain, whatever their names: the number of
     components decides that they belong together.
 
+    Parameters
+    ----------
+    with_reports
+        Whether to read ``report.json`` too, which the page shows.
+
     Raises
     ------
     ModelError
         No artifact, more than a chain's two, two of one algorithm, or dimensions that do not fit.
+    ModelTooLarge
+        A file is larger than the memory.
     """
     parts: dict[str, tuple[str, PCAModel | LinearLearnerModel]] = {}
     reports: dict[str, Mapping[str, Any]] = {}
-    for name, data, report in _artifacts(place):
+    for name, data, report in _artifacts(place, with_reports=with_reports):
         try:
             model = read_artifact(data)
         except DataError as error:
@@ -116,32 +135,58 @@ def _check_chain(parts: Mapping[str, tuple[str, PCAModel | LinearLearnerModel]])
         )
 
 
-def _artifacts(place: Path) -> Iterator[tuple[str, bytes, Mapping[str, Any] | None]]:
+def files_of(place: Path) -> dict[str, tuple[int, int, int]]:
+    """Return the files and folders that `load_model` reads a model from: path -> size, time of change, number.
+
+    Where these are the same, so is the model.
+    """
+    deployed = place if place.is_file() else place / "model.tar.gz"
+    paths = [deployed]
+    if not deployed.is_file():
+        folders = _folders(place)
+        paths = folders + [path for folder in folders for path in _entries(folder) if _is_read(path.name)]
+    found = {}
+    for path in paths:
+        try:
+            status = path.stat()
+        except OSError as error:
+            raise ModelError(f"{path} cannot be read: {error.strerror or error}.") from error
+        found[str(path)] = (0 if path.is_dir() else status.st_size, status.st_mtime_ns, status.st_ino)
+    return found
+
+
+def _is_read(name: str) -> bool:
+    return is_artifact_name(name) or name.endswith((".tar.gz", ".tgz"))
+
+
+def _artifacts(place: Path, *, with_reports: bool) -> Iterator[tuple[str, bytes, Mapping[str, Any] | None]]:
     """Yield (name, bytes, report) of each artifact in a folder or tar file."""
     deployed = place if place.is_file() else place / "model.tar.gz"
     if deployed.is_file():
-        yield from _tar_artifacts(deployed, deployed.parent)
+        yield from _tar_artifacts(deployed, deployed.parent, with_reports=with_reports)
         return
     for folder in _folders(place):
-        report = _report(folder / "report.json", place)
+        report = _report(folder / "report.json", place) if with_reports else None
         for path in _entries(folder):
             if is_artifact_name(path.name):
                 yield str(path.relative_to(place)), _contents(path, place), report
             elif path.name.endswith((".tar.gz", ".tgz")):
-                yield from _tar_artifacts(path, place)
+                yield from _tar_artifacts(path, place, with_reports=with_reports)
 
 
 def is_artifact_name(name: str) -> bool:
-    """Tell whether a file is named as an artifact: ``model_<host>``."""
+    """Return whether a file is named as an artifact: ``model_<host>``."""
     return name.startswith("model_") and not name.endswith(_NOT_ARTIFACTS)
 
 
-def _tar_artifacts(path: Path, root: Path) -> Iterator[tuple[str, bytes, Mapping[str, Any] | None]]:
+def _tar_artifacts(
+    path: Path, root: Path, *, with_reports: bool
+) -> Iterator[tuple[str, bytes, Mapping[str, Any] | None]]:
     try:
         members = read_model_tar(_contents(path, root))
     except DataError as error:
         raise ModelError(f"{path.name} cannot be read: {error}") from error
-    report = _parse_report(members.get("report.json"))
+    report = _parse_report(members.get("report.json")) if with_reports else None
     for name, data in sorted(members.items()):
         if is_artifact_name(name.rpartition("/")[2]):
             yield f"{path.name}:{name}", data, report
@@ -163,6 +208,9 @@ def _contents(path: Path, root: Path) -> bytes:
     if not path.resolve().is_relative_to(root.resolve()):
         raise ModelError(f"{path} is a link that leads out of the model folder; put the file itself there.")
     try:
+        size = path.stat().st_size
+        if size > memory_limit():
+            raise ModelTooLarge(f"{path} has {size} bytes, which is more than the memory of {memory_limit()}.")
         return path.read_bytes()
     except OSError as error:
         raise ModelError(f"{path} cannot be read: {error.strerror or error}.") from error
@@ -174,6 +222,8 @@ def _report(path: Path, root: Path) -> Mapping[str, Any] | None:
 
 def _parse_report(data: bytes | None) -> Mapping[str, Any] | None:
     """Parse ``report.json``; a report that cannot be read is no reason not to serve the model."""
+    if data is not None and len(data) > _LARGEST_REPORT:
+        return None
     try:
         report = json.loads(data or b"null")
     except (ValueError, RecursionError):

@@ -1,7 +1,9 @@
-"""Which models a multi-model endpoint has loaded, the same for all workers, and each worker's copy of them."""
+"""The models that a multi-model endpoint has loaded, the same for all workers, and each worker's copies."""
 
 from __future__ import annotations
 
+import json
+import os
 import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,8 +11,8 @@ from typing import Final
 
 from eigenline.algorithms.errors import UserError, excerpt
 from eigenline.serve.answers import Refusal
-from eigenline.serve.models import ServedModel, load_model
-from eigenline.serve.registry_file import RegistryFile, patience
+from eigenline.serve.models import ServedModel, files_of, load_model
+from eigenline.serve.registry_file import RegistryFile, attempts
 
 PAGE_SIZE: Final = 100
 _OVERHEAD_BYTES: Final = 4096  # Python objects of a loaded model beside its arrays (measured: about 3 kB)
@@ -18,11 +20,21 @@ _OVERHEAD_BYTES: Final = 4096  # Python objects of a loaded model beside its arr
 
 @dataclass(frozen=True)
 class Entry:
-    """One loaded model: its opaque name, the folder that it came from, and the number of this loading."""
+    """One loaded model: its opaque name, its folder, the number of this loading, and its files as JSON."""
 
     name: str
     url: str
     generation: int
+    files: str = ""
+
+
+@dataclass(frozen=True)
+class _Copy:
+    """What one worker has in memory of an entry."""
+
+    generation: int
+    model: ServedModel
+    files: dict[str, tuple[int, int, int]]
 
 
 class Registry:
@@ -30,9 +42,12 @@ class Registry:
 
     The list of what is loaded is one SQLite file that all workers of the server share, so load, get and
     unload mean the same whichever worker answers: SQLite's transactions decide who was first. The arrays are
-    each worker's own, read when it is first asked for the model; an entry's generation tells a model that was
+    each worker's own, read on the model's first use; an entry's generation distinguishes a model that was
     unloaded and loaded again, perhaps from elsewhere, from its former self. Models that are no longer listed
-    leave a worker's memory at its next `forget_unlisted`, which every worker calls several times a second.
+    leave a worker's memory at its next `forget_unlisted`, which every worker calls several times per second.
+
+    The list has the size, time and number of each file that a model came from. A model whose files have changed
+    since is refused by all workers alike: some have it in memory and others would read another one.
 
     Parameters
     ----------
@@ -51,7 +66,7 @@ class Registry:
         self._root = root
         self._memory_bytes = memory_bytes
         self._workers = workers
-        self._models: dict[str, tuple[int, ServedModel]] = {}  # changed within transactions only
+        self._models: dict[str, _Copy] = {}  # changed within transactions only
         self._seen_version = -1
         self._seen_unloads = -1
 
@@ -68,7 +83,7 @@ class Registry:
         name, url = _checked_name(name), _checked_url(url)
         if self._find(name) is not None:
             raise _already_loaded(name)
-        model = load_model(self._inside_root(url))
+        model, files = self._read(name, url)
         needed = model.num_bytes + _OVERHEAD_BYTES
         with self._file.transaction(write=True) as connection:
             (taken,) = connection.execute("SELECT coalesce(sum(bytes), 0) FROM models").fetchone()
@@ -81,13 +96,14 @@ class Registry:
                 )
             try:
                 cursor = connection.execute(
-                    "INSERT INTO models (name, url, bytes) VALUES (?, ?, ?)", (name, url, needed)
+                    "INSERT INTO models (name, url, bytes, files) VALUES (?, ?, ?, ?)",
+                    (name, url, needed, json.dumps(files)),
                 )
             except sqlite3.IntegrityError:
                 raise _already_loaded(name) from None
             assert cursor.lastrowid is not None
             entry = Entry(name, url, cursor.lastrowid)
-            self._models[name] = (entry.generation, model)
+            self._models[name] = _Copy(entry.generation, model, files)
         return entry
 
     def unload(self, name: str) -> Entry:
@@ -96,6 +112,7 @@ class Registry:
         Returns when all workers have dropped it, as SageMaker wants it; one that is too busy for that for two
         seconds drops it later.
         """
+        self.get(name)
         with self._file.transaction(write=True) as connection:
             row = connection.execute(
                 "DELETE FROM models WHERE name = ? RETURNING name, url, generation", (name,)
@@ -105,7 +122,7 @@ class Registry:
             unloads = connection.execute("INSERT INTO unloads (generation) VALUES (?)", (row[2],)).lastrowid
             self._models.pop(name, None)
         assert unloads is not None
-        for _ in patience():
+        for _ in attempts():
             self.forget_unlisted()
             if self._file.others_have_seen(unloads):
                 break
@@ -133,30 +150,38 @@ class Registry:
         if held is None:
             return None
         entry = self._find(name)
-        return held[1] if entry is not None and entry.generation == held[0] else None
+        if entry is None or entry.generation != held.generation or _have_changed(held.files):
+            return None
+        return held.model
 
     def model(self, name: str) -> ServedModel:
         """Return a listed model, reading it where this worker does not have it yet."""
         entry = self.get(name)
         held = self._models.get(name)
-        if held is not None and held[0] == entry.generation:
-            return held[1]
+        if held is not None and held.generation == entry.generation:
+            if _have_changed(held.files):
+                raise _changed(name)
+            return held.model
+        listed_files = {path: tuple(stamp) for path, stamp in json.loads(entry.files).items()}
         try:
-            model = load_model(self._inside_root(entry.url))
+            model, files = self._read(name, entry.url)
         except UserError:
-            self.get(name)  # unloaded, and its files removed, while we looked: 404 is the truth then
-            raise
+            self.get(name)  # unloaded, and its files removed, meanwhile: 404 is the truth then
+            raise _changed(name) from None
+        if files != listed_files:
+            self.get(name)
+            raise _changed(name)
         with self._file.transaction() as connection:
             listed = connection.execute(
                 "SELECT 1 FROM models WHERE generation = ?", (entry.generation,)
             ).fetchone()
             if listed is None:
                 raise _not_loaded(name)
-            self._models[name] = (entry.generation, model)
+            self._models[name] = _Copy(entry.generation, model, files)
         return model
 
     def forget_unlisted(self) -> None:
-        """Drop this worker's copies of models that some worker has unloaded, and tell the others so."""
+        """Drop this worker's copies of models that some worker has unloaded, and record that for the others."""
         with self._file.transaction() as connection:
             (version,) = connection.execute("PRAGMA data_version").fetchone()
             if version == self._seen_version and self._seen_unloads >= 0:
@@ -164,22 +189,41 @@ class Registry:
             self._seen_version = version
             (unloads,) = connection.execute("SELECT coalesce(max(number), 0) FROM unloads").fetchone()
             listed = {row[0] for row in connection.execute("SELECT generation FROM models")}
-            for name in [name for name, held in self._models.items() if held[0] not in listed]:
+            for name in [name for name, held in self._models.items() if held.generation not in listed]:
                 del self._models[name]
         if unloads != self._seen_unloads:  # else workers would wake each other for ever
             self._seen_unloads = unloads
             self._file.note_seen(unloads)
 
     def _find(self, name: str) -> Entry | None:
+        if not _is_unicode(name):
+            return None
         with self._file.transaction() as connection:
-            row = connection.execute("SELECT name, url, generation FROM models WHERE name = ?", (name,)).fetchone()
+            row = connection.execute(
+                "SELECT name, url, generation, files FROM models WHERE name = ?", (name,)
+            ).fetchone()
         return None if row is None else Entry(*row)
 
+    def _read(self, name: str, url: str) -> tuple[ServedModel, dict[str, tuple[int, int, int]]]:
+        """Read a model, and what its files were like all the while; its reports, which may be large, are left."""
+        place = self._inside_root(url)
+        files = files_of(place)
+        model = load_model(place, with_reports=False)
+        if files_of(place) != files:
+            raise Refusal(409, f"The files of model {excerpt(name)} changed while they were read; load it again.")
+        return model, files
+
     def _inside_root(self, url: str) -> Path:
-        path, root = Path(url).resolve(), self._root.resolve()
+        root = self._root.resolve()
+        try:
+            path = Path(url).resolve()
+            there = path.exists()
+        except (OSError, RuntimeError) as error:  # too long for the file system, or a loop of links
+            reason = getattr(error, "strerror", None) or "its links lead in a circle"
+            raise Refusal(400, f"url {excerpt(url)} cannot be followed: {reason}.") from None
         if not path.is_relative_to(root):
             raise Refusal(400, f"url {excerpt(url)} lies outside {root}, where models are loaded from.")
-        if not path.exists():
+        if not there:
             raise Refusal(400, f"url {excerpt(url)}: there is no such file or folder.")
         return path
 
@@ -188,6 +232,7 @@ def _checked_name(name: object) -> str:
     if (
         not isinstance(name, str)
         or not 1 <= len(name) <= 1024
+        or not _is_unicode(name)
         or any(ord(sign) < 32 or sign == "/" for sign in name)
     ):
         raise Refusal(400, f"model_name must be a text of 1 to 1,024 characters without '/'; got {excerpt(name)}.")
@@ -195,9 +240,31 @@ def _checked_name(name: object) -> str:
 
 
 def _checked_url(url: object) -> str:
-    if not isinstance(url, str) or not url or "\0" in url:
+    if not isinstance(url, str) or not url or "\0" in url or not _is_unicode(url):
         raise Refusal(400, f"url must be the path of the model's folder; got {excerpt(url)}.")
     return url
+
+
+def _is_unicode(text: str) -> bool:
+    """Return whether a text can be written as UTF-8; JSON may hold halves of surrogate pairs, which cannot."""
+    return not any("\ud800" <= sign <= "\udfff" for sign in text)
+
+
+def _have_changed(files: dict[str, tuple[int, int, int]]) -> bool:
+    for path, (size, changed, number) in files.items():
+        try:
+            status = os.stat(path)
+        except OSError:
+            return True
+        if (status.st_mtime_ns, status.st_ino) != (changed, number) or (size and status.st_size != size):
+            return True
+    return False
+
+
+def _changed(name: str) -> Refusal:
+    return Refusal(
+        409, f"The files of model {excerpt(name)} have changed since it was loaded. Unload it and load it again."
+    )
 
 
 def _already_loaded(name: str) -> Refusal:

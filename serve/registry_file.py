@@ -1,4 +1,4 @@
-"""The SQLite file that the workers of a multi-model endpoint share: the models, and what each worker knows."""
+"""The SQLite file that the workers of a multi-model endpoint share: the models, and what each worker has seen."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from typing import Final
 
 _TABLES: Final = (
     "CREATE TABLE IF NOT EXISTS models (generation INTEGER PRIMARY KEY AUTOINCREMENT, "
-    "name TEXT NOT NULL UNIQUE, url TEXT NOT NULL, bytes INTEGER NOT NULL)",
+    "name TEXT NOT NULL UNIQUE, url TEXT NOT NULL, bytes INTEGER NOT NULL, files TEXT NOT NULL)",
     "CREATE TABLE IF NOT EXISTS unloads (number INTEGER PRIMARY KEY AUTOINCREMENT, generation INTEGER NOT NULL)",
     "CREATE TABLE IF NOT EXISTS workers (process INTEGER PRIMARY KEY, seen INTEGER NOT NULL)",
 )
-_PATIENCE_SECONDS: Final = 2.0  # with workers that are busy, before an unload is answered all the same
+_BUSY_WORKER_SECONDS: Final = 2.0  # with workers that are busy, before an unload is answered all the same
 
 
 class RegistryFile:
@@ -68,7 +68,7 @@ class RegistryFile:
             self._connection.execute("COMMIT")
 
     def note_seen(self, unloads: int) -> None:
-        """Tell the others that this process has dropped what the first `unloads` unloads took off the list."""
+        """Record that this process has dropped what the first `unloads` unloads took off the list."""
         with self.transaction(write=True) as connection:
             connection.execute(
                 "INSERT INTO workers (process, seen) VALUES (?, ?) "
@@ -77,7 +77,7 @@ class RegistryFile:
             )
 
     def others_have_seen(self, unloads: int) -> bool:
-        """Tell whether every other process that lives and ever looked has dropped what those unloads took off."""
+        """Return whether all other living processes that ever looked have dropped what those unloads removed."""
         with self.transaction() as connection:
             behind = connection.execute(
                 "SELECT process FROM workers WHERE seen < ? AND process != ?", (unloads, os.getpid())
@@ -85,9 +85,9 @@ class RegistryFile:
         return not any(_lives(process) for (process,) in behind)
 
 
-def patience() -> Iterator[None]:
+def attempts() -> Iterator[None]:
     """Yield again and again, a hundredth of a second apart, while it is worth waiting for busy workers."""
-    ends = time.monotonic() + _PATIENCE_SECONDS
+    ends = time.monotonic() + _BUSY_WORKER_SECONDS
     while time.monotonic() < ends:
         yield
         time.sleep(0.01)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import math
+import sys
 from collections.abc import Mapping
 from typing import Any, Final, TypeAlias, cast, get_args
 
@@ -165,7 +165,7 @@ def _linear_learner_model(
     if not isinstance(loss, str) or not isinstance(parameters, dict):
         raise DataError(f"{name}: {ADDITIONAL_FILE} names no loss_type or has unreadable metrics_params.")
     is_number = isinstance(threshold, int | float) and not isinstance(threshold, bool)
-    if not is_number or not math.isfinite(threshold):
+    if not is_number or not abs(threshold) <= sys.float_info.max:  # an integer may be larger than any float
         raise DataError(f"{name}: the threshold is {excerpt(threshold)}; expected a finite number.")
     if (predictor_type == "multiclass_classifier") != (weights.shape[1] > 1):
         raise DataError(f"{name}: a {predictor_type} cannot have {weights.shape[1]} outputs.")

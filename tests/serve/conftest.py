@@ -1,6 +1,7 @@
 """Models of every kind, as files the server reads, and servers around them: Flask's client or real gunicorn."""
 
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -138,9 +139,19 @@ def free_port() -> int:
 
 
 @contextmanager
-def running(*arguments: str, **environment: str) -> Iterator[Server]:
-    """Run the real `serve` command in a process group of its own until the block ends."""
+def running(
+    *arguments: str, descriptors: int | None = None, most_descriptors: int | None = None, **environment: str
+) -> Iterator[Server]:
+    """Run the real `serve` command in a process group of its own until the block ends.
+
+    `descriptors` is its soft limit of open files, `most_descriptors` the hard one.
+    """
     port = free_port()
+
+    def limit() -> None:
+        if descriptors is not None:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, most_descriptors or descriptors))
+
     output = tempfile.TemporaryFile()  # noqa: SIM115 -- closed below, after the server has ended
     process = subprocess.Popen(
         [sys.executable, "-m", "eigenline.serve.server", *arguments],
@@ -148,6 +159,7 @@ def running(*arguments: str, **environment: str) -> Iterator[Server]:
         stdout=output,
         stderr=subprocess.STDOUT,
         start_new_session=True,
+        preexec_fn=limit,
     )
     server = Server(process, f"http://127.0.0.1:{port}", port, output)
     try:

@@ -95,3 +95,44 @@ def test_workers_of_the_real_server_agree(tmp_path: Path) -> None:
             assert server.call("/models/x", method="DELETE")[0] == 200
             for _ in range(10):
                 assert server.call("/models/x/invoke", b"1,2,3,4", content_type="text/csv")[0] == 404
+
+
+@pytest.mark.parametrize(
+    ("headers", "kind", "expected"),
+    [
+        ({}, "application/json", 200),
+        ({}, "application/json; charset=utf-8", 200),
+        ({}, "text/plain", 415),
+        ({}, "application/x-www-form-urlencoded", 415),
+        ({}, "", 415),
+        ({"Origin": "http://localhost"}, "application/json", 200),
+        ({"Origin": "http://evil.example"}, "application/json", 403),
+        ({"Origin": "http://evil.example", "Host": "evil.example"}, "application/json", 403),
+        ({"Origin": "null"}, "application/json", 403),
+        ({"Host": "evil.example"}, "application/json", 403),
+        ({"Host": "127.0.0.1:8080", "Origin": "http://127.0.0.1:8080"}, "application/json", 200),
+        ({"Host": "127.0.0.1:8080", "Origin": "http://127.0.0.1:9090"}, "application/json", 403),
+        ({"Host": "[::1]:8080"}, "application/json", 200),
+    ],
+)
+def test_no_foreign_page_changes_what_is_served(
+    client: FlaskClient, tmp_path: Path, headers: dict[str, str], kind: str, expected: int
+) -> None:
+    body = json.dumps({"model_name": "a", "url": str(tmp_path / "models" / "pca" / "model")})
+    answer = client.post("/models", data=body, content_type=kind, headers=headers)
+    assert answer.status_code == expected
+    assert ("a" in answer.text) == (expected == 200) or "error" in answer.text
+    load(client, tmp_path, "b", "pca")
+    expected = 200 if expected == 415 else expected
+    assert client.delete("/models/b", headers=headers).status_code == expected
+
+
+def test_a_server_for_all_interfaces_may_have_any_name(tmp_path: Path) -> None:
+    write_model(tmp_path / "models" / "pca" / "model", make_pca())
+    settings = Settings(base_dir=tmp_path, multi_model=True, host="0.0.0.0")
+    client = create_app(settings=settings).test_client()
+    body = {"model_name": "a", "url": str(tmp_path / "models" / "pca" / "model")}
+    assert client.post("/models", json=body, headers={"Host": "model.aws.local:8080"}).status_code == 200
+    rebound = {"Host": "evil.example", "Origin": "http://evil.example"}
+    assert client.delete("/models/a", headers=rebound).status_code == 403
+    assert client.delete("/models/a", headers={"Host": "model.aws.local:8080"}).status_code == 200

@@ -12,6 +12,7 @@ import pytest
 
 from eigenline.algorithms.errors import UserError
 from eigenline.serve.answers import Refusal
+from eigenline.serve.models import ModelTooLarge, load_model
 from eigenline.serve.registry import Registry
 
 from .conftest import make_linear, make_pca, write_model
@@ -201,3 +202,125 @@ def test_processes_agree_on_who_loaded_and_who_unloaded(registry: Registry, tmp_
     assert set(outcomes) <= {200, 409, -200, -404}
     listed = len(registry.page()[0])
     assert outcomes.count(200) - outcomes.count(-200) == listed
+
+
+@pytest.mark.parametrize(
+    ("name", "url"),
+    [
+        ("\ud800", "a"),
+        ("a", "\udfff"),
+        ("a", "x" * 300),
+        ("a", "/".join(["x" * 100] * 60)),
+        ("a", "loop"),
+        ("a", "loop/deeper"),
+    ],
+    ids=["half a pair as a name", "as a url", "a long component", "a long path", "a loop", "below a loop"],
+)
+def test_what_no_file_system_knows_is_refused(registry: Registry, tmp_path: Path, name: str, url: str) -> None:
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    write_model(tmp_path / "a", make_pca())
+    assert status(lambda: registry.load(name, str(tmp_path / url))) == 400
+    assert status(lambda: registry.get("\ud800")) == 404
+    assert status(lambda: registry.unload("\ud800")) == 404
+
+
+@pytest.mark.parametrize("change", ["replaced", "removed", "another beside it", "written again"])
+def test_files_that_change_after_the_load_are_refused_by_all_workers_alike(
+    registry: Registry, tmp_path: Path, change: str
+) -> None:
+    holds, does_not = (Registry(tmp_path / "list.sqlite", tmp_path, 1 << 30) for _ in range(2))
+    folder = write_model(tmp_path / "a", make_linear())
+    registry.load("a", str(folder))
+    assert holds.model("a").algorithms == ("linear-learner",)
+    artifact = folder / "model_algo-1"
+    if change == "replaced":
+        write_model(tmp_path / "b", make_pca())
+        (tmp_path / "b" / "model_algo-1").replace(artifact)
+    elif change == "removed":
+        artifact.unlink()
+    elif change == "another beside it":
+        write_model(folder, make_pca(4, 4), "model_algo-2")
+    else:
+        artifact.write_bytes(artifact.read_bytes())
+    for worker in (registry, holds, does_not):
+        with pytest.raises(Refusal, match="have changed since it was loaded") as caught:
+            worker.model("a")
+        assert caught.value.status == 409
+        assert worker.held("a") is None
+    registry.unload("a")
+    if change != "removed":
+        registry.load("a", str(folder))
+        assert holds.model("a").algorithms == does_not.model("a").algorithms
+
+
+def test_a_report_takes_no_memory_of_a_multi_model_endpoint(registry: Registry, tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "a", make_linear())
+    (folder / "report.json").write_text('{"summary": ["' + "x" * 4_000_000 + '"]}')
+    registry.load("a", str(folder))
+    assert registry.model("a").reports == {}
+
+
+def test_parameters_of_an_artifact_count(tmp_path: Path) -> None:
+    model = make_linear()
+    large = type(model)(
+        model.weights, model.bias, model.predictor_type, model.loss, 0.5, {"class_weights": [1.0] * 100_000}
+    )
+    registry = Registry(tmp_path / "list.sqlite", tmp_path, 1 << 20)
+    assert status(lambda: registry.load("a", str(write_model(tmp_path / "a", large)))) == 507
+
+
+def test_a_model_that_fits_exactly_is_loaded(tmp_path: Path) -> None:
+    url = str(write_model(tmp_path / "a", make_linear()))
+    needed = load_model(tmp_path / "a").num_bytes + 4096
+    exact = Registry(tmp_path / "exact.sqlite", tmp_path, 2 * needed, workers=2)
+    assert status(lambda: exact.load("a", url)) == 200
+    short = Registry(tmp_path / "short.sqlite", tmp_path, 2 * needed - 1, workers=2)
+    assert status(lambda: short.load("a", url)) == 507
+
+
+def test_a_file_larger_than_the_memory_is_507(registry: Registry, tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    with (tmp_path / "a" / "model_algo-1").open("wb") as file:
+        file.truncate(1 << 42)  # takes no room on the disk
+    with pytest.raises(ModelTooLarge, match="more than the memory"):
+        registry.load("a", str(tmp_path / "a"))
+
+
+class UnloadedMeanwhile(Registry):
+    """A worker for which another one unloads a model while its files are read."""
+
+    other: Registry
+
+    def _read(self, name: str, url: str) -> Any:
+        read = super()._read(name, url)
+        self.other.unload(name)
+        return read
+
+
+def test_a_model_that_is_unloaded_while_it_is_read_is_not_kept(registry: Registry, tmp_path: Path) -> None:
+    registry.load("a", str(write_model(tmp_path / "a", make_pca())))
+    slow = UnloadedMeanwhile(tmp_path / "list.sqlite", tmp_path, 1 << 30)
+    slow.other = registry
+    assert status(lambda: slow.model("a")) == 404
+    assert slow.held("a") is None
+    assert not slow._models
+
+
+def test_workers_that_have_seen_an_unload_do_not_write_again(registry: Registry, tmp_path: Path) -> None:
+    """Each write wakes the others: a worker that wrote at every look would keep all of them awake for ever."""
+    file = tmp_path / "list.sqlite"
+    registry.load("a", str(write_model(tmp_path / "a", make_pca())))
+    workers = [Registry(file, tmp_path, 1 << 30) for _ in range(2)]
+    registry.unload("a")
+    for _ in range(3):
+        for worker in workers:
+            worker.forget_unlisted()
+
+    def writes() -> int:
+        return int.from_bytes(file.read_bytes()[24:28])  # SQLite's own counter of changes, in the file's header
+
+    before = writes()
+    for _ in range(20):
+        for worker in workers:
+            worker.forget_unlisted()
+    assert writes() == before

@@ -1,12 +1,17 @@
 """The real `serve` command: start, contract, stop, log, what it imports."""
 
+import contextlib
 import json
 import os
+import re
+import resource
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -57,14 +62,28 @@ def test_help_teaches_and_wrong_starts_are_one_sentence(tmp_path: Path) -> None:
     assert text.startswith("serve: ")
     assert "holds no model" in text
     assert "Traceback" not in text
-    assert serve("--port", "0")[0] == 2
+    for arguments, words in (
+        (["--port", "80000"], "--port: must be a port number from 1 to 65535; got '80000'"),
+        (["--port", "0"], "--port: must be a port number"),
+        (["--port", "http"], "got 'http'"),
+        (["--workers", "0"], "--workers: must be a number from 1 to 1000; got '0'"),
+        (["--host", "no such host"], "cannot be listened on"),
+        (["--host", "192.0.2.1"], "cannot be listened on"),
+    ):
+        code, text = serve(str(tmp_path), *arguments)
+        assert code in (1, 2)
+        assert words in text
+        assert "Traceback" not in text
+    code, text = serve("--version")
+    assert code == 0
+    assert text.startswith("eigenline ")
     code, text = serve(str(tmp_path), MODEL_SERVER_WORKERS="many")
     assert (code, "MODEL_SERVER_WORKERS must be" in text) == (1, True)
 
 
 def test_a_port_that_is_taken_ends_with_an_error(folder: Path) -> None:
     with socket.socket() as taken:
-        taken.bind(("0.0.0.0", free_port()))
+        taken.bind(("127.0.0.1", free_port()))
         taken.listen()
         done = subprocess.run(
             [sys.executable, "-m", "eigenline.serve.server", str(folder), "--port", str(taken.getsockname()[1])],
@@ -76,6 +95,7 @@ def test_a_port_that_is_taken_ends_with_an_error(folder: Path) -> None:
         )
     assert done.returncode == 1
     assert "in use" in done.stderr
+    assert done.stderr.count("\n") == 1, "one line"
 
 
 def test_sigterm_finishes_requests_in_flight_and_hangs_up_on_idle_clients(folder: Path) -> None:
@@ -150,3 +170,116 @@ def test_starting_imports_nothing_heavy(folder: Path) -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     ).stdout.split()
     assert not {"sklearn", "pandas", "scipy", "matplotlib", "google", "eigenline.container"} & set(modules)
+
+
+def test_it_listens_on_this_machine_only_unless_told_otherwise(folder: Path) -> None:
+    with running(str(folder), "--workers", "1") as server:
+        listening = Path("/proc/net/tcp").read_text()
+        assert f"0100007F:{server.port:04X}" in listening
+        assert f"00000000:{server.port:04X}" not in listening
+    with running(str(folder), "--workers", "1", "--host", "0.0.0.0") as server:
+        assert f"00000000:{server.port:04X}" in Path("/proc/net/tcp").read_text()
+        assert server.invoke() == 200
+    assert '"--host", "0.0.0.0"' in (ROOT / "image" / "serve").read_text(), "SageMaker connects from outside"
+
+
+def test_a_short_timeout_kills_no_healthy_worker(folder: Path) -> None:
+    with running(str(folder), "--workers", "2", MODEL_SERVER_TIMEOUT="1") as server:
+        before = server.workers()
+        time.sleep(6)
+        assert server.workers() == before
+        assert "TIMEOUT" not in server.log()
+
+
+def test_a_worker_that_hangs_is_replaced(folder: Path) -> None:
+    with running(str(folder), "--workers", "1", MODEL_SERVER_TIMEOUT="1") as server:
+        (hanging,) = server.workers()
+        os.kill(hanging, signal.SIGSTOP)
+        deadline = time.monotonic() + 40
+        while time.monotonic() < deadline and server.workers() in ([hanging], []):
+            time.sleep(0.2)
+        assert server.workers() != [hanging]
+        wait_until_ready(server)
+        assert server.invoke() == 200
+
+
+@pytest.mark.skipif(not shutil.which("unshare") or os.geteuid() != 0, reason="needs unshare, as root")
+@pytest.mark.parametrize("delay", [0.03, 0.06, 0.15, 0.4, 1.0])
+def test_sigterm_to_process_1_ends_it_at_any_time(folder: Path, delay: float) -> None:
+    script = ROOT / "image" / "serve"
+    process = subprocess.Popen(
+        ["unshare", "--pid", "--fork", "--mount-proc", sys.executable, str(script), str(folder)],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "SAGEMAKER_BIND_TO_PORT": str(free_port())},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        deadline = time.monotonic() + 20
+        children: list[str] = []
+        while not children and time.monotonic() < deadline:
+            children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        first = int(children[0])
+        while time.monotonic() < deadline:  # until Python can run a handler: nothing of ours can be sooner
+            if int(re.search(r"SigCgt:\s*(\w+)", Path(f"/proc/{first}/status").read_text())[1], 16) & (1 << 14):  # type: ignore[index]
+                break
+            time.sleep(0.001)
+        time.sleep(delay)
+        os.kill(first, signal.SIGTERM)
+        assert process.wait(30) in (0, 143)
+    finally:
+        process.kill()
+
+
+def test_no_folder_for_temporary_files_is_no_traceback(folder: Path) -> None:
+    """As in a container with --read-only: no file can be written, but /dev/shm may hold empty ones."""
+
+    def no_file_can_grow() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+
+    port = free_port()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "eigenline.serve.server", str(folder), "--port", str(port), "--workers", "1"],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        preexec_fn=no_file_can_grow,
+    )
+    try:
+        deadline = time.monotonic() + 30
+        while process.poll() is None and time.monotonic() < deadline:
+            with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/ping") as answer:
+                assert answer.status == 200
+                break
+            time.sleep(0.1)
+    finally:
+        process.terminate()
+        text = process.communicate(timeout=30)[0].decode()
+    assert "Traceback" not in text
+    assert process.returncode == 0 or (process.returncode == 1 and "--tmpfs /tmp" in text)
+
+
+def test_metrics_count_over_all_workers_and_never_fall(folder: Path) -> None:
+    def value(name: str) -> float:
+        lines = server.call("/metrics")[1].decode().splitlines()
+        return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(name))
+
+    with running(str(folder), "--workers", "2") as server:
+        answered = 'eigenline_requests_total{route="/invocations",status="200"}'
+        for _ in range(40):
+            assert server.invoke() == 200
+        server.call("/invocations", b"1", content_type="text/csv")
+        assert value(answered) == 40
+        assert value('eigenline_requests_total{route="/invocations",status="400"}') == 1
+        assert value('eigenline_request_seconds_bucket{route="/invocations",le="+Inf"}') == 41
+        assert value('eigenline_request_seconds_count{route="/invocations"}') == 41
+        assert value("eigenline_worker_memory_bytes") > 2e7
+        for pid in server.workers():
+            os.kill(pid, signal.SIGKILL)
+        wait_until_ready(server)
+        assert server.invoke() == 200
+        assert value(answered) == 41
+        text = server.call("/metrics")[1].decode()
+    for line in text.splitlines():
+        assert re.fullmatch(r"# (HELP|TYPE) [a-z_]+ .+|[a-z_]+(\{([a-z]+=\"[^\"]*\",?)*\})? [0-9.e+-]+", line), (
+            line
+        )

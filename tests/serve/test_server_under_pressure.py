@@ -6,10 +6,15 @@ import signal
 import socket
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
+from scipy.sparse import csr_array
+
+from eigenline import write_recordio
 
 from .conftest import Server, make_pca, running, write_model
 
@@ -173,3 +178,69 @@ def test_many_preloaded_workers_use_blas_without_hanging(tmp_path: Path) -> None
                     )
                 )
             assert statuses == [200] * 60
+
+
+def test_few_descriptors_neither_make_it_deaf_nor_flood_its_log(folder: Path) -> None:
+    with running(str(folder), "--workers", "1", descriptors=120) as server:
+        idle = [socket.create_connection(("127.0.0.1", server.port), timeout=30) for _ in range(300)]
+        for _ in range(20):
+            assert server.call("/ping")[0] == 200
+            assert server.invoke() == 200
+        assert len(server.log()) < 20_000
+        assert "Traceback" not in server.log()
+        for connection in idle:
+            connection.close()
+
+
+def test_the_soft_limit_of_descriptors_is_raised(folder: Path) -> None:
+    with running(str(folder), "--workers", "1", descriptors=120, most_descriptors=1000) as server:
+        connections = [socket.create_connection(("127.0.0.1", server.port), timeout=30) for _ in range(500)]
+        for connection in connections:
+            connection.sendall(b"GET /ping HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert all(connection.recv(100).startswith(b"HTTP/1.1 200") for connection in connections)
+        for connection in connections:
+            connection.close()
+
+
+def slowest_ping(server: Server, work: Callable[[], object]) -> float:
+    """Seconds that the slowest of the pings took which were sent while `work` was done."""
+    done = threading.Event()
+    slowest = 0.0
+    thread = threading.Thread(target=lambda: (work(), done.set()))
+    thread.start()
+    while not done.is_set():
+        started = time.monotonic()
+        assert server.call("/ping")[0] == 200
+        slowest = max(slowest, time.monotonic() - started)
+    thread.join()
+    return slowest
+
+
+def test_what_an_answer_costs_is_known_before_it_is_computed(tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "model", make_pca(784, 10))
+    with running(str(folder), "--workers", "1") as server:
+        empty = write_recordio(csr_array((37_000, 784), dtype=np.float32))
+        assert len(empty) < 1_100_000
+        kind = "application/x-recordio-protobuf"
+        status, body, _ = server.call("/invocations?output=reconstruction", empty, content_type=kind)
+        assert status == 400, "one megabyte that would have become six hundred"
+        assert b"Send at most" in body
+        assert memory_of(server) < 300_000_000
+        some = write_recordio(csr_array((5_000, 784), dtype=np.float32))
+        got = []
+        wait = slowest_ping(
+            server,
+            lambda: got.append(server.call("/invocations?output=reconstruction", some, content_type=kind)[0]),
+        )
+        assert got == [200]
+        # It was computed in a thread; computed on the event loop, the pings would have waited for all of it.
+        assert wait < 30
+
+
+def test_a_broken_cell_of_a_megabyte_does_not_stop_the_others(folder: Path) -> None:
+    with running(str(folder), "--workers", "1") as server:
+        for cell in (b"1" * 1_000_000 + b"x", b"1" * 60_000 + b"e", b"-" * 500_000, b'"' * 300_001):
+            status, _, _ = server.call("/invocations", cell + b",1,1,1", content_type="text/csv")
+            assert status == 400
+            assert server.invoke() == 200
+        assert "TIMEOUT" not in server.log()

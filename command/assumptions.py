@@ -90,7 +90,8 @@ def find_target(table: Table, wishes: Wishes) -> int | None:
 def _choices(names: Sequence[str], wanted: str, table: Table) -> str:
     import difflib
 
-    near = difflib.get_close_matches(wanted, names, n=1, cutoff=0.5)
+    near = [name for name in names if name.lower() == wanted.lower()]
+    near = near or difflib.get_close_matches(wanted, names, n=1, cutoff=0.5)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     if table.names is None:
         hint += " It has no line of names: columns are called column_1, column_2, ..., first or last."

@@ -282,6 +282,48 @@ def predict(
     return 0
 
 
+@eigenline.command(context_settings=_HELP_NAMES)
+@click.argument("model")
+@_told
+def inspect(model: str) -> int:
+    """Say what is in a model: a folder, or a model.tar.gz from here or from AWS."""
+    from eigenline.command.inspect import inspect_model
+
+    for line in inspect_model(model):
+        click.echo(line)
+    return 0
+
+
+_EXPORT_HELP = """Write a model in a form that needs no eigenline, ours or one that AWS trained.
+
+\b
+  npz      named numpy arrays: weights, bias, threshold; components, mean, singular_values
+  json     the same as text
+  csv      coefficients (or components), one line a feature
+  sklearn  a Python file whose load() returns scikit-learn objects, and their arrays beside it; no pickle
+  onnx     a graph for ONNX runtimes (pip install 'eigenline[onnx]')
+
+\b
+examples:
+  eigenline export model/ --to onnx -o churn.onnx
+  eigenline export aws-model.tar.gz --to csv
+"""
+
+
+@eigenline.command(help=_EXPORT_HELP, context_settings=_HELP_NAMES)
+@click.argument("model")
+@click.option("--to", "form", required=True, type=click.Choice(["npz", "json", "csv", "sklearn", "onnx"]))
+@click.option("-o", "--output", help="The file; by default named after the model.")
+@_told
+def export(model: str, form: str, output: str | None) -> int:
+    """Write a model in another form."""
+    from eigenline.command.export import export_model
+
+    for line in export_model(model, form, output):
+        click.echo(line)
+    return 0
+
+
 def _one_thread_each() -> None:
     """Keep BLAS to the CPUs that this process may use, as training does; before numpy is imported."""
     from eigenline.container.train import limit_threads

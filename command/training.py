@@ -164,16 +164,19 @@ def run_job(folder: Path, log: Path, on_progress: Callable[[float], None]) -> It
     """
     environment = {**os.environ, "SAGEMAKER_BASE_DIR": str(folder), "PYTHONUNBUFFERED": "1"}
     environment.pop("ALGORITHM", None)
-    child = subprocess.Popen(
-        [sys.executable, "-m", "eigenline", "train"],
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-    )
-    with _stopped_with(child), log.open("w", encoding="utf-8") as kept:
+    with (
+        subprocess.Popen(
+            [sys.executable, "-m", "eigenline", "train"],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+        ) as child,
+        _stopped_with(child),
+        log.open("w", encoding="utf-8") as kept,
+    ):
         assert child.stdout is not None
         for line in child.stdout:
             kept.write(line)

@@ -124,7 +124,11 @@ class RecordIOTable:
     def __init__(self, source: Source) -> None:
         self._source = source
         self.name = source.name
-        batch = next(iter(read_batches(source.open(), RECORDIO, name=source.name, block_bytes=1 << 16)), None)
+        stream = source.open()
+        try:
+            batch = next(read_batches(stream, RECORDIO, name=source.name, block_bytes=1 << 16), None)
+        finally:
+            stream.close()
         if batch is None:
             raise DataError(f"{self.name} holds no record.")
         self.width = batch.feature_dim
@@ -135,10 +139,14 @@ class RecordIOTable:
     def chunks(self) -> Iterator[Chunk]:
         """Yield every record, in the order of the file."""
         first = 0
-        for batch in read_batches(self._source.open(), RECORDIO, name=self.name, block_bytes=4 << 20):
-            place = lambda row, first=first: f"{self.name}, record {first + row + 1}"  # noqa: E731
-            yield Chunk(batch.features, {}, place, None, batch.labels)
-            first += len(batch)
+        stream = self._source.open()
+        try:
+            for batch in read_batches(stream, RECORDIO, name=self.name, block_bytes=4 << 20):
+                place = lambda row, first=first: f"{self.name}, record {first + row + 1}"  # noqa: E731
+                yield Chunk(batch.features, {}, place, None, batch.labels)
+                first += len(batch)
+        finally:
+            stream.close()
 
 
 def _everything(source: Source) -> bytes:

@@ -55,7 +55,7 @@ class CsvTable:
         if not lines:
             raise DataError(f"{self.name} is empty: it holds no line with data.")
         self.separator = _separator(lines)
-        rows = [next(csv.reader(io.StringIO(line), delimiter=self.separator)) for line in lines]
+        rows = [_cells(line, self.separator) for line in lines]
         self.decimal_comma = self.separator != "," and any(
             _DECIMAL_COMMA.fullmatch(cell.strip()) for row in rows for cell in row
         )
@@ -298,12 +298,20 @@ def _first_rows(text: str, most: int = 20) -> list[str]:
     return rows
 
 
+def _cells(line: str, separator: str) -> list[str]:
+    """Split one row; what the csv module refuses is named where its line is known."""
+    try:
+        return next(csv.reader(io.StringIO(line, newline=""), delimiter=separator))
+    except csv.Error:
+        return line.split(separator)
+
+
 def _separator(lines: list[str]) -> str:
     """Return the separator that most lines have equally often; a comma where there is none."""
     sample = lines[1:] or lines
     scores = {}
     for separator in _SEPARATORS:
-        counts = [len(next(csv.reader(io.StringIO(line), delimiter=separator))) - 1 for line in sample]
+        counts = [len(_cells(line, separator)) - 1 for line in sample]
         if min(counts) > 0:
             scores[separator] = (len(set(counts)) == 1, min(counts))
     # Semicolons between decimal commas: both come equally often, and a comma then never stands alone.

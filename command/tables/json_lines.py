@@ -31,9 +31,8 @@ class JsonLinesTable:
         first = _row(source.head.removeprefix(b"\xef\xbb\xbf").split(b"\n", 1)[0], f"{self.name}, line 1")
         self.listed = any(isinstance(value, list | dict) for value in first.values())
         if self.listed:
-            batch = next(iter(read_batches(source.open(), JSON_LINES, name=self.name)))
             self.names: Columns | None = None
-            self.width = batch.feature_dim
+            self.width = int(next(_batches(source, self.name)).numbers.shape[1])
         else:
             self.names, self.width = tuple(first), len(first)
         self.notes = [
@@ -99,9 +98,14 @@ class JsonLinesTable:
 
 def _batches(source: Source, name: str) -> Iterator[Chunk]:
     first = 0
-    for batch in read_batches(source.open(), JSON_LINES, name=name):
-        yield Chunk(batch.features, {}, lambda row, first=first: f"{name}, record {first + row + 1}")  # type: ignore[misc]
-        first += len(batch)
+    stream = source.open()
+    try:
+        for batch in read_batches(stream, JSON_LINES, name=name):
+            place = lambda row, first=first: f"{name}, record {first + row + 1}"  # noqa: E731
+            yield Chunk(batch.features, {}, place)
+            first += len(batch)
+    finally:
+        stream.close()
 
 
 def _row(line: bytes, place: str) -> dict[str, Any]:

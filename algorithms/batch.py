@@ -71,6 +71,16 @@ class Batch:
             self.column_names,
         )
 
+    def every(self, step: int, start: int = 0) -> Batch:
+        """Return records start, start + step, ... as a batch; of dense features a view."""
+        features: Any = self.features
+        return Batch(
+            features[start::step],
+            None if self.labels is None else self.labels[start::step],
+            None if self.weights is None else self.weights[start::step],
+            self.column_names,
+        )
+
     def contiguous(self) -> Batch:
         """Return the batch itself where its arrays are contiguous and aligned, otherwise one with copies of them.
 

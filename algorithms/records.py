@@ -257,9 +257,14 @@ class _Nothing:
 _SAMPLE_SEED: Final = 0x5A3B1E
 
 
+def in_sample(positions: NDArray[np.int64], share: float) -> NDArray[np.bool_]:
+    """Return whether the sample of so large a share of all records has the record at each position."""
+    return uniform(positions, _SAMPLE_SEED) < share
+
+
 def _pick(block: Batch, first: int, share: float) -> Batch:
     """Copy the records of a block that a sample of this share has."""
-    chosen = np.flatnonzero(uniform(np.arange(first, first + len(block)), _SAMPLE_SEED) < share)
+    chosen = np.flatnonzero(in_sample(np.arange(first, first + len(block)), share))
     features: Any = block.features
     return Batch(
         features[chosen],

@@ -13,7 +13,7 @@ from eigenline.algorithms.linear_learner.model import LinearLearnerModel
 from eigenline.algorithms.linear_learner.problem import Problem, metrics_parameters
 from eigenline.algorithms.linear_learner.reports import ModelRecord, Notice, Report, Trained
 from eigenline.algorithms.linear_learner.scoring import ScoreSample, as_float32, binary_sample
-from eigenline.algorithms.linear_learner.selection import ThresholdCurve, choose_threshold, threshold_curve
+from eigenline.algorithms.linear_learner.thresholds import ThresholdCurve, choose_threshold, threshold_curve
 
 STOPPED = "nothing: the job was asked to stop"
 

@@ -82,6 +82,11 @@ class HyperparameterGrid:
         """Return the same models with some vectors replaced."""
         return replace(self, **values)  # type: ignore[arg-type]
 
+    def beside(self, other: HyperparameterGrid) -> HyperparameterGrid:
+        """Return these models followed by others."""
+        pairs = {field.name: (getattr(self, field.name), getattr(other, field.name)) for field in fields(self)}
+        return HyperparameterGrid(**{name: np.concatenate(pair) for name, pair in pairs.items()})
+
     def learning_rates(self, updates: int) -> NDArray[np.float64]:
         """Step sizes after `updates` updates: ``max(lr * factor^(updates // step), minimum_lr)``."""
         shrunk = self.learning_rate * self.lr_scheduler_factor ** (updates // self.lr_scheduler_step)

@@ -18,9 +18,23 @@ from typing import Any, ClassVar, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from eigenline.algorithms.linear_learner.kinks import ramp, rounded_absolute
-
 Floats: TypeAlias = NDArray[np.floating[Any]]
+
+
+def rounded_absolute(error: Floats, width: float) -> tuple[Floats, Floats]:
+    """Return ``|e|``, or ``e^2/(2 width) + width/2`` within +-width, and its slope."""
+    if width == 0:
+        return np.abs(error), np.sign(error)
+    slope = np.clip(error / width, -1, 1)
+    return slope * (error - slope * (width / 2)) + width / 2, slope
+
+
+def ramp(argument: Floats, width: float) -> tuple[Floats, Floats]:
+    """Return ``max(u, 0) = (u + |u|) / 2`` and its slope, with the kink rounded over +-width."""
+    if width == 0:
+        return np.maximum(argument, 0), (argument > 0).astype(argument.dtype)
+    value, slope = rounded_absolute(argument, width)
+    return (argument + value) / 2, (slope + 1) / 2
 
 
 class Loss(Protocol):
@@ -33,6 +47,10 @@ class Loss(Protocol):
     @property
     def gradient_scale(self) -> float:
         """The optimizer descends this times the value."""
+
+    @property
+    def smoothing(self) -> float:
+        """Half width over which a kink is rounded; 0 where there is none, or it is not rounded."""
 
     def value_and_gradient(self, raw: Floats, labels: Floats) -> tuple[Floats, Floats]:
         """Return each record's loss and the gradient in the raw score."""
@@ -48,6 +66,7 @@ class Logistic:
 
     weighted: bool = False
     gradient_scale: ClassVar[float] = 1.0
+    smoothing: ClassVar[float] = 0.0
 
     @property
     def objective_name(self) -> str:
@@ -75,7 +94,7 @@ class Hinge:
     """``y max((m+1)/2 - f, 0) + (1-y) max((m-1)/2 + f, 0)`` for labels y in {0, 1} and margin m.
 
     With ``s = 2y - 1`` both branches are ``max(m/2 - s (f - 1/2), 0)``: the natural decision point is 1/2.
-    `smoothing` > 0 replaces the kink by a parabola of that half width (see `softened`).
+    `smoothing` > 0 replaces the kink by a parabola of that half width (see `smoothed`).
     """
 
     margin: float = 1.0
@@ -100,6 +119,7 @@ class Squared:
 
     objective_name: ClassVar[str] = "mse_objective"
     gradient_scale: ClassVar[float] = 0.5
+    smoothing: ClassVar[float] = 0.0
 
     def value_and_gradient(self, raw: Floats, labels: Floats) -> tuple[Floats, Floats]:
         """Return each record's loss and the gradient in the raw score."""
@@ -109,7 +129,7 @@ class Squared:
 
 @dataclass(frozen=True)
 class Absolute:
-    """``|y - f|``; the gradient is ``sign(f - y)``. `smoothing` rounds the kink (see `softened`)."""
+    """``|y - f|``; the gradient is ``sign(f - y)``. `smoothing` rounds the kink (see `smoothed`)."""
 
     smoothing: float = 0.0
     objective_name: ClassVar[str] = "absolute_loss_objective"
@@ -144,16 +164,21 @@ class Quantile:
 class Huber:
     """``e^2/2`` where ``|e| < delta``, else ``delta |e| - delta^2/2``; the gradient is e cut to +-delta.
 
-    Source: Huber (1964), section 4.
+    `smoothing` > delta widens the parabola and keeps the lines (see `smoothed`): a delta far below the errors is a
+    kink. Source: Huber (1964), section 4.
     """
 
     delta: float = 1.0
+    smoothing: float = 0.0
     objective_name: ClassVar[str] = "huber_loss_objective"
     gradient_scale: ClassVar[float] = 1.0
 
     def value_and_gradient(self, raw: Floats, labels: Floats) -> tuple[Floats, Floats]:
         """Return each record's loss and the gradient in the raw score."""
         error = raw - labels
+        if self.smoothing > self.delta:
+            value, slope = rounded_absolute(error, self.smoothing)
+            return self.delta * value - self.delta**2 / 2, self.delta * slope
         slope = np.clip(error, -self.delta, self.delta)
         return slope * (error - slope / 2), slope
 
@@ -168,6 +193,7 @@ class EpsInsensitiveSquared:
     insensitivity: float = 0.01
     objective_name: ClassVar[str] = "eps_insensitive_squared_loss_objective"
     gradient_scale: ClassVar[float] = 0.5
+    smoothing: ClassVar[float] = 0.0
 
     def value_and_gradient(self, raw: Floats, labels: Floats) -> tuple[Floats, Floats]:
         """Return each record's loss and the gradient in the raw score."""
@@ -199,6 +225,7 @@ class Softmax:
 
     objective_name: ClassVar[str] = "multiclass_cross_entropy_objective"
     gradient_scale: ClassVar[float] = 1.0
+    smoothing: ClassVar[float] = 0.0
 
     def value_and_gradient(self, raw: Floats, labels: Floats) -> tuple[Floats, Floats]:
         """Return each record's loss and the gradient in the raw scores of shape (n, m, c)."""
@@ -214,7 +241,7 @@ class Softmax:
         return value, shifted
 
 
-def softened(loss: Loss, width: float) -> Loss:
+def smoothed(loss: Loss, width: float) -> Loss:
     """Return the loss with its kinks rounded over +-`width`, or the loss itself where it has none.
 
     The rounded loss lies within ``width / 2`` above the true one and has a continuous gradient, which
@@ -228,7 +255,14 @@ def softened(loss: Loss, width: float) -> Loss:
         return Quantile(loss.quantile, width)
     if isinstance(loss, EpsInsensitiveAbsolute):
         return EpsInsensitiveAbsolute(loss.insensitivity, width)
+    if isinstance(loss, Huber) and width > loss.delta:
+        return Huber(loss.delta, width)
     return loss
+
+
+def error_of(loss: Loss, value: float) -> float:
+    """Return the error whose loss is about `value`: what the width of a rounded kink is measured by."""
+    return value / loss.delta if isinstance(loss, Huber) and loss.delta > 0 else value
 
 
 def make_loss(

@@ -13,7 +13,7 @@ from eigenline.algorithms.batch import Batch
 from eigenline.algorithms.linear_learner.losses import Loss, make_loss
 from eigenline.algorithms.linear_learner.model import LinearLearnerModel
 from eigenline.algorithms.linear_learner.scoring import ScoreSample
-from eigenline.algorithms.linear_learner.selection import threshold_curve
+from eigenline.algorithms.linear_learner.thresholds import threshold_curve
 from eigenline.algorithms.linear_learner.settings import Settings
 
 MOST_CONFUSION_CLASSES = 100

@@ -22,7 +22,7 @@ from eigenline.algorithms.linear_learner.reports import (
     EpochReport,
     ModelRecord,
     Notice,
-    PolishReport,
+    PassReport,
     Report,
     State,
 )
@@ -393,5 +393,5 @@ def _train_alone(
             alone = {**single.state(), "epochs": np.array(done)}
             return {**training.last_state, **{_ALONE + name: array for name, array in alone.items()}}
 
-        yield PolishReport("alone", epoch + 1, epochs, float(losses[0]), state)
+        yield PassReport("alone", epoch + 1, epochs, losses, state)
     return single.parameters.astype(np.float64)

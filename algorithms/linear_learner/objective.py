@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from eigenline.algorithms.blas_threads import in_order
+from eigenline.algorithms.batch import Batch
 from eigenline.algorithms.linear_learner.hyperparameter_grid import HyperparameterGrid
 from eigenline.algorithms.linear_learner.losses import Floats, Loss
-from eigenline.algorithms.linear_learner.rows import Block, TrainingRows
+from eigenline.algorithms.linear_learner.rows import Block, Preparation
+from eigenline.algorithms.records import PairSum, Records
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,73 +45,58 @@ class Objective:
 
     Attributes
     ----------
-    rows, loss, candidates
-        The records; the loss; the models' hyperparameters.
+    records, preparation
+        The records, and what turns them into blocks.
+    loss, grid
+        The loss; the models' hyperparameters.
     left_out
         The fold that each model does not see, shape (m,); -1 for none.
-    outputs, use_bias, threads
-        Raw scores of one model; whether the bias may move; threads that share the blocks of a pass. Each block's
-        sums are added in order, so the number of threads changes no bit.
+    outputs, use_bias
+        Raw scores of one model; whether the bias may move.
     """
 
-    rows: TrainingRows
+    records: Records
+    preparation: Preparation
     loss: Loss
-    candidates: HyperparameterGrid
+    grid: HyperparameterGrid
     left_out: NDArray[np.int64]
     outputs: int = 1
     use_bias: bool = True
-    threads: int = 1
+
+    def __len__(self) -> int:
+        return len(self.grid)
+
+    def take(self, models: NDArray[np.intp]) -> Objective:
+        """Return the objective of some of the models."""
+        return replace(self, grid=self.grid.take(models), left_out=self.left_out[models])
+
+    def effective(self, parameters: NDArray[np.float64]) -> Floats:
+        """Return parameters for the features as blocks hold them, in the working precision."""
+        preparation = self.preparation
+        folded = preparation.scaler.fold(parameters) if preparation.folded else parameters
+        return folded.astype(preparation.dtype)
 
     def evaluate(self, parameters: NDArray[np.float64], loss: Loss | None = None) -> Evaluation:
         """Make one pass: two products over all records and all models."""
         loss = loss or self.loss
-        m = len(self.candidates)
-        scaler, folded = self.rows.scaler, self.rows.folded
-        effective = (scaler.fold(parameters) if folded else parameters).astype(self.rows.dtype)
-        products = np.zeros((len(parameters) - 1, parameters.shape[1]))
-        totals = np.zeros(parameters.shape[1])
-        sums = np.zeros((4, m))  # loss and weight of seen records, loss and weight of left-out ones
-
-        def measure(block: Block) -> tuple[Floats, NDArray[np.float64], NDArray[np.float64]]:
-            value, slope = loss_of_block(loss, block, effective, self.candidates, self.outputs)
-            tally = np.zeros_like(sums)
-            slope *= self._tally(block, value, tally)
-            slope = slope.reshape(len(slope), -1)
-            return block.features.T @ slope, slope.sum(axis=0, dtype=np.float64), tally
-
-        for product, total, tally in in_order(measure, self.rows.blocks(), self.threads):
-            products += product
-            totals += total
-            sums += tally
-            if self.rows.stopping():
-                break  # what is returned then is not used
-        sums[1] = np.maximum(sums[1], 1e-300)  # a pass that was cut short may have seen nothing
-        per_column = np.repeat(sums[1], self.outputs)
-        gradient = scaler.fold_gradient(products, totals) if folded else np.vstack([products, totals])
-        gradient /= per_column
+        work = _LossWork(
+            self.preparation,
+            loss,
+            self.grid,
+            self.left_out,
+            self.effective(parameters),
+            self.outputs,
+        )
+        found = self.records.total(work)
+        sums = found.sums.value
+        sums[1] = np.maximum(sums[1], 1e-300)
+        totals, products = found.totals.value, found.products.value
+        folded = self.preparation.folded
+        gradient = (
+            self.preparation.scaler.fold_gradient(products, totals) if folded else np.vstack([products, totals])
+        )
+        gradient /= np.repeat(sums[1], self.outputs)
         return self._regularised(parameters, gradient, sums, loss.gradient_scale)
-
-    def _tally(self, block: Block, value: Floats, sums: NDArray[np.float64]) -> Any:
-        """Add a block's losses to the sums and return the factor of its slopes: weight, or 0 if left out."""
-        weights = block.sample_weights
-        if block.folds is None:
-            base = np.ones(len(value), value.dtype) if weights is None else weights
-            sums[0] += base @ value
-            sums[1] += base.sum(dtype=np.float64)
-            factor: Any = 1.0 if weights is None else base[:, None]
-        else:
-            fold = np.arange(self.rows.folds)
-            member = (block.folds[:, None] == fold).astype(value.dtype)
-            if weights is not None:
-                member *= weights[:, None]
-            losses, weight = member.T @ value, member.sum(axis=0, dtype=np.float64)
-            left_out = (fold[:, None] == self.left_out).astype(np.float64)  # shape (folds, m)
-            sums[2] += (losses * left_out).sum(axis=0)
-            sums[0] += (losses * (1 - left_out)).sum(axis=0)
-            sums[3] += weight @ left_out
-            sums[1] += weight @ (1 - left_out)
-            factor = member @ (1 - left_out).astype(value.dtype)  # each record's row has one entry that counts
-        return factor[:, :, None] if self.outputs > 1 and np.ndim(factor) else factor
 
     def _regularised(
         self,
@@ -120,30 +105,87 @@ class Objective:
         sums: NDArray[np.float64],
         scale: float,
     ) -> Evaluation:
-        wd = np.repeat(self.candidates.wd, self.outputs)
-        bias_wd = wd * np.repeat(self.candidates.bias_wd_mult, self.outputs)
+        wd = np.repeat(self.grid.wd, self.outputs)
+        bias_wd = wd * np.repeat(self.grid.bias_wd_mult, self.outputs)
         gradient[:-1] += wd * parameters[:-1]
         gradient[-1] += bias_wd * parameters[-1]
         if not self.use_bias:
             gradient[-1] = 0
         squares = wd * np.einsum("dk,dk->k", parameters[:-1], parameters[:-1]) + bias_wd * parameters[-1] ** 2
         mean = sums[0] / sums[1]
-        with np.errstate(invalid="ignore"):
-            held_out = sums[2] / sums[3]
-        return Evaluation(mean, held_out, scale * mean + self._per_model(squares) / 2, gradient)
+        held_out = np.full_like(mean, np.nan)
+        np.divide(sums[2], sums[3], out=held_out, where=sums[3] > 0)
+        penalty = squares.reshape(-1, self.outputs).sum(axis=1) / 2
+        return Evaluation(mean, held_out, scale * mean + penalty, gradient)
 
-    def _per_model(self, columns: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.asarray(columns.reshape(-1, self.outputs).sum(axis=1))
 
-    def scores(self, parameters: NDArray[np.float64]) -> Iterator[tuple[Block, Floats]]:
-        """Yield every block with the raw scores of all models, shape (n, m) or (n, m, outputs)."""
-        scaler = self.rows.scaler
-        effective = (scaler.fold(parameters) if self.rows.folded else parameters).astype(self.rows.dtype)
+@dataclass(frozen=True, eq=False)
+class _Sums:
+    """Of the slopes times the features, of the slopes, and of losses and weights (seen, then left out)."""
 
-        def score(block: Block) -> tuple[Block, Floats]:
-            return block, raw_scores(block, effective, self.outputs)
+    products: PairSum
+    totals: PairSum
+    sums: PairSum
 
-        yield from in_order(score, self.rows.blocks(), self.threads)
+
+@dataclass(frozen=True, eq=False)
+class _LossWork:
+    """Adds up losses and gradients of all models."""
+
+    preparation: Preparation
+    loss: Loss
+    grid: HyperparameterGrid
+    left_out: NDArray[np.int64]
+    parameters: Floats
+    outputs: int
+
+    def begin(self) -> _Sums:
+        width, columns = self.parameters.shape
+        return _Sums(
+            PairSum.zeros((width - 1, columns)), PairSum.zeros(columns), PairSum.zeros((4, len(self.left_out)))
+        )
+
+    def update(self, state: _Sums, batch: Batch, first: int) -> _Sums:
+        block = self.preparation.block(batch, first)
+        with np.errstate(all="ignore"):
+            value, slope = loss_of_block(self.loss, block, self.parameters, self.grid, self.outputs)
+            sums, factor = self._weigh(block, value)
+            if factor is not None:
+                slope *= factor
+            slope = slope.reshape(len(slope), -1)
+            state.products.add(np.asarray(block.features.T @ slope))
+            state.totals.add(slope.sum(axis=0, dtype=np.float64))
+            state.sums.add(sums)
+        return state
+
+    def merge(self, first: _Sums, second: _Sums) -> _Sums:
+        first.products.merge(second.products)
+        first.totals.merge(second.totals)
+        first.sums.merge(second.sums)
+        return first
+
+    def _weigh(self, block: Block, value: Floats) -> tuple[NDArray[np.float64], Any]:
+        """Return the block's losses and weights, and the factor of its slopes: weight, or 0 if left out."""
+        weights = block.sample_weights
+        sums = np.zeros((4, len(self.left_out)))
+        if block.folds is None:
+            base = np.ones(len(value), value.dtype) if weights is None else weights
+            sums[0] = base @ value
+            sums[1] = base.sum(dtype=np.float64)
+            factor: Any = None if weights is None else base[:, None]
+        else:
+            fold = np.arange(self.preparation.folds + 1)  # the last one is the sample's
+            member = (block.folds[:, None] == fold).astype(value.dtype)
+            if weights is not None:
+                member *= weights[:, None]
+            losses, weight = member.T @ value, member.sum(axis=0, dtype=np.float64)
+            left_out = (fold[:, None] == self.left_out).astype(np.float64)  # shape (folds, m)
+            sums[2] = (losses * left_out).sum(axis=0)
+            sums[0] = (losses * (1 - left_out)).sum(axis=0)
+            sums[3] = weight @ left_out
+            sums[1] = weight @ (1 - left_out)
+            factor = member @ (1 - left_out).astype(value.dtype)  # each record's row has one entry that counts
+        return sums, factor[:, :, None] if self.outputs > 1 and factor is not None else factor
 
 
 def raw_scores(block: Block, parameters: Floats, outputs: int) -> Floats:
@@ -154,16 +196,15 @@ def raw_scores(block: Block, parameters: Floats, outputs: int) -> Floats:
 
 
 def loss_of_block(
-    loss: Loss, block: Block, parameters: Floats, candidates: HyperparameterGrid, outputs: int
+    loss: Loss, block: Block, parameters: Floats, grid: HyperparameterGrid, outputs: int
 ) -> tuple[Floats, Floats]:
     """Return each record's loss (n, m) and slope under each model, class weights included."""
     value, slope = loss.value_and_gradient(raw_scores(block, parameters, outputs), block.labels)
     if block.class_weights is not None:
         value *= block.class_weights[:, None]
         slope *= block.class_weights[:, None, None]
-    weight = candidates.positive_example_weight
-    if np.any(weight != 1):
-        factor = 1 + block.labels * (weight - 1).astype(value.dtype)
+    if np.any(grid.positive_example_weight != 1):
+        factor = 1 + block.labels * (grid.positive_example_weight - 1).astype(value.dtype)
         value *= factor
         slope *= factor
     return value, slope

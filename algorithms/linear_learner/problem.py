@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from eigenline.algorithms.batch import Batches, Channels
+from eigenline.algorithms.batch import Batch, Batches, Channels, HeldBatches, concatenate
 from eigenline.algorithms.blas_threads import blas_threads
 from eigenline.algorithms.errors import DataError
 from eigenline.algorithms.linear_learner.hyperparameter_grid import HyperparameterGrid, make_grid
 from eigenline.algorithms.linear_learner.losses import Floats, Loss, make_loss
 from eigenline.algorithms.linear_learner.reports import Notice
-from eigenline.algorithms.linear_learner.rows import Block, TrainingRows
+from eigenline.algorithms.linear_learner.rows import Block, Preparation, TrainingRows
 from eigenline.algorithms.linear_learner.scaling import Scaler, make_scaler
 from eigenline.algorithms.linear_learner.settings import Settings
 from eigenline.algorithms.linear_learner.survey import Survey, check_batch, survey
+from eigenline.algorithms.records import Records, RecordsHere
 
 # So small a data set is trained in float64: that costs nothing and reaches the optimum to many digits. `aws` is
 # float32 as the service is: the losses of real jobs are repeated ten times nearer so.
@@ -50,7 +52,52 @@ class Problem:
     loss: Loss
     raw_loss: Loss
     validation: TrainingRows | None
-    threads: int = 1
+    threads: int
+
+    @cached_property
+    def for_passes(self) -> tuple[Records, Preparation]:
+        """The training records for full passes, and what makes blocks of them; few are normalised once for all.
+
+        Raises
+        ------
+        Stopped
+            Where the job was asked to stop before few records were read.
+        """
+        rows = self.rows
+        records = RecordsHere(rows.batches, threads=self.threads, stopping=rows.stopping)
+        records.count = self.survey.rows
+        if self.survey.rows * self.survey.feature_dim > SMALL:
+            return records, rows.preparation
+        whole = concatenate(records.total(_Collect()))
+        block = rows.block(whole, None, normalise=True)
+        batch = Batch(block.features, block.labels[:, 0], block.sample_weights)
+        identity = Scaler(np.zeros(whole.feature_dim), np.ones(whole.feature_dim))
+        normalised = RecordsHere(HeldBatches([batch]), stopping=rows.stopping)
+        normalised.count = self.survey.rows
+        return normalised, replace(rows.preparation, scaler=identity)
+
+    @property
+    def records(self) -> Records:
+        """The training records for full passes."""
+        return self.for_passes[0]
+
+    @property
+    def preparation(self) -> Preparation:
+        """What makes blocks of `records`."""
+        return self.for_passes[1]
+
+    @cached_property
+    def raw_preparation(self) -> Preparation:
+        """What makes blocks of batches in raw units."""
+        identity = Scaler(np.zeros(self.survey.feature_dim), np.ones(self.survey.feature_dim))
+        return Preparation(identity, self.rows.dtype, self.rows.class_weights)
+
+    @cached_property
+    def validation_records(self) -> Records | None:
+        """The validation channel's records."""
+        if self.validation is None:
+            return None
+        return RecordsHere(self.validation.batches, threads=self.threads, stopping=self.rows.stopping)
 
     def raw_parameters(self, parameters: Floats) -> Floats:
         """Return parameters for raw features and labels, in the working precision."""
@@ -66,6 +113,19 @@ def raw_rows(batches: Batches, feature_dim: int, like: TrainingRows) -> Training
     """Return records that nothing is done to, weighted and stopped like others."""
     identity = Scaler(np.zeros(feature_dim), np.ones(feature_dim))
     return TrainingRows(batches, identity, like.dtype, like.class_weights, stopping=like.stopping)
+
+
+class _Collect:
+    """The work of a pass that keeps all records."""
+
+    def begin(self) -> list[Batch]:
+        return []
+
+    def update(self, state: list[Batch], batch: Batch, first: int) -> list[Batch]:
+        return [*state, batch]
+
+    def merge(self, first: list[Batch], second: list[Batch]) -> list[Batch]:
+        return [*first, *second]
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,6 +177,7 @@ def prepare(settings: Settings, channels: Channels, stopping: Callable[[], bool]
     if "validation" in channels:
         checked = CheckedBatches(channels["validation"], settings, "validation", found.feature_dim)
         validation = raw_rows(checked, found.feature_dim, rows)
+    threads = blas_threads() if size > SMALL and not settings.as_aws else 1
     # in `best` the widths that a loss speaks of mean what they say: units of the labels
     scale = 1.0 if settings.as_aws else scaler.label_scale
     return Problem(
@@ -128,7 +189,7 @@ def prepare(settings: Settings, channels: Channels, stopping: Callable[[], bool]
         _loss(settings, scale),
         _loss(settings, 1.0),
         validation,
-        blas_threads() if size > SMALL and not settings.as_aws else 1,
+        threads,
     )
 
 

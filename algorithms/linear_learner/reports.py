@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from eigenline.algorithms.linear_learner.hyperparameter_grid import HyperparameterGrid
 from eigenline.algorithms.linear_learner.model import LinearLearnerModel
 from eigenline.algorithms.linear_learner.scaling import Scaler
-from eigenline.algorithms.linear_learner.selection import ThresholdCurve
+from eigenline.algorithms.linear_learner.thresholds import ThresholdCurve
 from eigenline.algorithms.linear_learner.survey import Survey
 
 State: TypeAlias = Mapping[str, NDArray[Any]]
@@ -70,17 +70,31 @@ class EpochReport:
 
 
 @dataclass(frozen=True, eq=False)
-class PolishReport:
-    """One full pass of the finish.
+class PassReport:
+    """One full pass over the records.
 
-    `state` returns what a resumed job needs, as it is when called; it may be large, so it is only made on demand.
+    Attributes
+    ----------
+    stage
+        What the pass belongs to: ``start``, ``path``, ``robust``, ``refit``, ...
+    passes, limit
+        Made in this stage so far; at most so many.
+    losses
+        Mean training loss of each model of the stage.
+    state
+        Returns what a resumed job needs, as it is when called; it may be large, so it is only made on demand.
     """
 
     stage: str
     passes: int
     limit: int
-    loss: float
+    losses: NDArray[np.float64]
     state: Callable[[], State]
+
+    @property
+    def loss(self) -> float:
+        """The lowest of the losses."""
+        return float(np.min(np.where(np.isfinite(self.losses), self.losses, np.inf)))
 
 
 @dataclass(frozen=True)
@@ -97,7 +111,7 @@ class ModelRecord:
     hyperparameters: Mapping[str, Any]
 
 
-Report: TypeAlias = Notice | Prepared | EpochReport | PolishReport
+Report: TypeAlias = Notice | Prepared | EpochReport | PassReport
 
 
 @dataclass(frozen=True, eq=False)

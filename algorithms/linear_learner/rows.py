@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from eigenline.algorithms.batch import Batch, Batches, Features, is_sparse
 from eigenline.algorithms.linear_learner.scaling import Scaler
+from eigenline.algorithms.records import in_sample
 
 # A block's features and scores should stay in the processor's cache, and outweigh Python's overhead.
 BLOCK_BYTES = 4_000_000
@@ -43,6 +44,64 @@ class Block:
             None if self.sample_weights is None else self.sample_weights[part],
             None if self.class_weights is None else self.class_weights[part],
             None if self.folds is None else self.folds[part],
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Preparation:
+    """What turns a batch into what the trainers multiply. Picklable: it travels to where the records are.
+
+    Attributes
+    ----------
+    scaler, dtype
+        The normalisation; float32 or float64, what all products are taken in.
+    class_weights
+        Multiplies the loss of each class's records, shape (num_classes,); None weighs all alike.
+    folds, seed
+        Each record belongs to one of so many folds, by a hash of its position; 0 makes no folds.
+    sampled
+        Share of the records that the sample of `Records.sample` has. They belong to no fold, and get the number
+        after the last fold's: a descent that starts from what they gave must not be evaluated on them.
+    """
+
+    scaler: Scaler
+    dtype: type[np.floating[Any]]
+    class_weights: NDArray[np.float64] | None = None
+    folds: int = 0
+    seed: int = 0
+    sampled: float = 0.0
+
+    @property
+    def folded(self) -> bool:
+        """Whether full passes see raw features, so that the scaler has to be folded into the weights."""
+        return self.scaler.folds_exactly
+
+    def block(self, batch: Batch, first: int) -> Block:
+        """Return a batch whose first record stands at position `first`; features raw where `folded`."""
+        folds = None
+        if self.folds:
+            positions = np.arange(first, first + len(batch))
+            folds = fold_of(positions, self.folds, self.seed)
+            if self.sampled:
+                folds[in_sample(positions, self.sampled)] = self.folds
+        return self.normalised(batch, folds, normalise=not self.folded)
+
+    def normalised(self, batch: Batch, folds: NDArray[np.int64] | None, *, normalise: bool) -> Block:
+        """Return a batch with its features normalised or raw, its labels in the scaler's units."""
+        assert batch.labels is not None
+        if normalise:
+            features = self.scaler.normalise(batch.features, self.dtype)
+        else:
+            features = batch.features.astype(self.dtype, copy=False)
+        of_class = None
+        if self.class_weights is not None:
+            of_class = self.class_weights[batch.labels.astype(np.intp)].astype(self.dtype)
+        return Block(
+            features,
+            self.scaler.normalise_labels(batch.labels, self.dtype),
+            None if batch.weights is None else batch.weights.astype(self.dtype, copy=False),
+            of_class,
+            folds,
         )
 
 
@@ -90,21 +149,12 @@ class TrainingRows:
 
     def block(self, batch: Batch, folds: NDArray[np.int64] | None, *, normalise: bool) -> Block:
         """Return a batch as the trainers multiply it: features normalised or raw, labels in the scaler's units."""
-        assert batch.labels is not None
-        if normalise:
-            features = self.scaler.normalise(batch.features, self.dtype)
-        else:
-            features = batch.features.astype(self.dtype, copy=False)
-        of_class = None
-        if self.class_weights is not None:
-            of_class = self.class_weights[batch.labels.astype(np.intp)].astype(self.dtype)
-        return Block(
-            features,
-            self.scaler.normalise_labels(batch.labels, self.dtype),
-            None if batch.weights is None else batch.weights.astype(self.dtype, copy=False),
-            of_class,
-            folds,
-        )
+        return self.preparation.normalised(batch, folds, normalise=normalise)
+
+    @property
+    def preparation(self) -> Preparation:
+        """The same without the records."""
+        return Preparation(self.scaler, self.dtype, self.class_weights, self.folds, self.seed)
 
 
 def _block_rows(batch: Batch) -> int:

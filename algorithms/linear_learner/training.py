@@ -13,7 +13,7 @@ from eigenline.algorithms.linear_learner.problem import data_notices, prepare
 from eigenline.algorithms.linear_learner.reports import Notice, Prepared, Report, State, Trained
 from eigenline.algorithms.linear_learner.scoring import memory_bytes, spelled_bytes
 from eigenline.algorithms.linear_learner.settings import Settings
-from eigenline.algorithms.linear_learner.training_best import train_best
+from eigenline.algorithms.linear_learner.path_trainer import train_path
 
 
 def train(
@@ -39,6 +39,8 @@ def train(
         When records cannot be trained on.
     UserError
         When every model diverged.
+    Stopped
+        When the job was asked to stop before there was any model.
     """
     problem = prepare(settings, channels, stopping)
     yield Prepared(problem.survey, problem.scaler, problem.candidates, problem.loss.objective_name)
@@ -51,7 +53,9 @@ def train(
     )
     yield from data_notices(problem)
     steps = (
-        train_in_minibatches(problem, resume) if trains_in_minibatches(settings) else train_best(problem, resume)
+        train_in_minibatches(problem, resume)
+        if trains_in_minibatches(settings) or settings.epochs == 1
+        else train_path(problem, resume)
     )
     with blas_out_of_the_way() if problem.threads > 1 else nullcontext():
         for step in steps:

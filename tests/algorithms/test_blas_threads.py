@@ -2,7 +2,6 @@
 
 import threading
 import time
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,9 +11,10 @@ from eigenline.algorithms.blas_threads import blas_out_of_the_way, blas_threads,
 from eigenline.algorithms.linear_learner.hyperparameter_grid import make_grid
 from eigenline.algorithms.linear_learner.losses import make_loss
 from eigenline.algorithms.linear_learner.objective import Objective
-from eigenline.algorithms.linear_learner.rows import TrainingRows
+from eigenline.algorithms.linear_learner.rows import Preparation
 from eigenline.algorithms.linear_learner.scaling import Scaler
 from eigenline.algorithms.linear_learner.settings import read_settings
+from eigenline.algorithms.records import RecordsHere
 from tests.algorithms.linear_learner import training_runs as runs
 
 
@@ -67,11 +67,15 @@ def test_the_number_of_threads_changes_no_bit_of_a_pass(rng, make):
     X = rng.normal(size=(30_000, 40)).astype(np.float32)
     y = (X[:, 0] > 0).astype(np.float32)
     settings = read_settings({"predictor_type": "binary_classifier"})
-    rows = TrainingRows(runs.held(make(X), y, pieces=7), Scaler(np.zeros(40), np.ones(40)), np.float32, folds=4)
+    channel = runs.held(make(X), y, pieces=7)
+    preparation = Preparation(Scaler(np.zeros(40), np.ones(40)), np.float32, folds=4)
     candidates = make_grid(settings, 1.0, 20).take([0, 9, 18, 27])
-    single = Objective(rows, make_loss("logistic"), candidates, np.arange(4))
+    single, threaded = (
+        Objective(RecordsHere(channel, threads=count), preparation, make_loss("logistic"), candidates, np.arange(4))
+        for count in (1, 3)
+    )
     parameters = rng.normal(size=(41, 4))
     with blas_out_of_the_way():
-        alone, together = single.evaluate(parameters), replace(single, threads=3).evaluate(parameters)
+        alone, together = single.evaluate(parameters), threaded.evaluate(parameters)
     for name in ("loss", "held_out_loss", "smooth", "gradient"):
         assert getattr(alone, name).tobytes() == getattr(together, name).tobytes(), name

@@ -157,7 +157,7 @@ def test_the_readable_files():
         name: list(csv.DictReader(io.StringIO(outcome.reports[f"{name}.csv"].decode())))
         for name in ("models", "coefficients", "threshold_curve")
     }
-    assert [row["stage"] for row in tables["models"]].count("parallel") == 5
+    assert [row["stage"] for row in tables["models"]].count("path") == 5
     assert [row["outcome"] for row in tables["models"]].count("chosen") == 1
     assert [row["feature"] for row in tables["coefficients"]] == ["(intercept)", "age", "income", "x", "y, z"]
     raw = [float(row["coefficient"]) for row in tables["coefficients"]]

@@ -47,13 +47,14 @@ def test_a_resumed_job_makes_the_model_of_an_uninterrupted_one(task, compatibili
 @pytest.mark.parametrize("task", TASKS)
 def test_a_job_resumed_in_its_finish_goes_on_there(task):
     kept = KeptStates()
-    whole, _, _ = run(task, channels=("train",), checkpoints=kept, tick=EVERY_PASS)
-    of_finish = [state for state in kept.states if any(name.startswith("finish.") for name in state)]
+    whole, whole_log, _ = run(task, channels=("train",), checkpoints=kept, tick=EVERY_PASS)
+    of_finish = [state for state in kept.states if any("." in name for name in state)]
     assert len(of_finish) > 5
     for position in range(0, len(of_finish), max(1, len(of_finish) // 4)):
         later = KeptStates(of_finish[position])
         resumed, log, _ = run(task, channels=("train",), checkpoints=later, tick=EVERY_PASS)
-        assert "Saving model for epoch" not in log
+        done = int(of_finish[position].get("epoch", -1)) + 1  # an epoch is a round of the path
+        assert log.count("Saving model for epoch") == whole_log.count("Saving model for epoch") - done
         assert ends_like(resumed, whole)
         # what is left to do, and one pass of each stage to find where that is
         assert len(later.states) <= len(of_finish) - position + 3
@@ -62,7 +63,7 @@ def test_a_job_resumed_in_its_finish_goes_on_there(task):
 def test_the_finish_leaves_no_checkpoint_when_it_is_quick():
     kept = KeptStates()
     run("regressor", checkpoints=kept)
-    assert not any(name.startswith("finish.") for state in kept.states for name in state)
+    assert not any(name.startswith("refit.") for state in kept.states for name in state)
 
 
 @pytest.mark.parametrize("after", [3, 30, 300, 1000])
@@ -82,7 +83,7 @@ def test_a_stop_at_any_moment_leaves_a_model_or_says_that_there_is_none(after, c
 
 
 @pytest.mark.parametrize("task", TASKS)
-@pytest.mark.parametrize("share", [0.6, 0.75, 0.9, 0.97])
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.75, 0.9])
 def test_a_job_stopped_in_its_finish_and_started_again_ends_like_a_whole_one(task, share):
     """The clock stands still, so what the second job goes on from is what the stop itself saved."""
     calm = {"channels": ("train",), "tick": 0.0}
@@ -92,7 +93,7 @@ def test_a_job_stopped_in_its_finish_and_started_again_ends_like_a_whole_one(tas
     stopped, log, _ = run(task, checkpoints=kept, stopping=Asked(share * asked.times), **calm)
     assert "Training ended because the job was asked to stop" in log
     assert np.isfinite(stopped.model.weights).all()
-    assert any(name.startswith("finish.") for name in kept.states[-1])
+    assert any(name.endswith(".point") for name in kept.states[-1])
     resumed, _, _ = run(task, checkpoints=KeptStates(kept.states[-1]), **calm)
     assert ends_like(resumed, whole)
 

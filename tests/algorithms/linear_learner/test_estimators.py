@@ -42,7 +42,7 @@ def test_it_is_as_good_as_logistic_regression_with_string_labels():
 def test_models_are_listed_with_their_outcome():
     X, y = load_iris(return_X_y=True)
     estimator = LinearLearnerClassifier(num_models=4).fit(X, y)
-    assert sum(model["stage"] == "parallel" for model in estimator.models_) == 4
+    assert sum(model["stage"] == "path" for model in estimator.models_) == 4
     assert sum(model["outcome"] == "chosen" for model in estimator.models_) == 1
     assert estimator.coef_.shape == (3, 4)
     assert estimator.score(X, y) > 0.95

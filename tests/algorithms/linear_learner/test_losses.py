@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from eigenline.algorithms.linear_learner.losses import make_loss, softened
-from eigenline.algorithms.linear_learner.robust import GeneralisedCrossEntropy
+from eigenline.algorithms.linear_learner.losses import make_loss, smoothed
+from eigenline.algorithms.linear_learner.robust_refit import GeneralisedCrossEntropy
 
 # name -> (loss, whether labels are 0/1)
 LOSSES = {
@@ -17,10 +17,10 @@ LOSSES = {
     "eps_squared": (make_loss("eps_insensitive_squared_loss", insensitivity=0.3), False),
     "eps_absolute": (make_loss("eps_insensitive_absolute_loss", insensitivity=0.3), False),
     "generalised cross entropy": (GeneralisedCrossEntropy(), True),
-    "rounded absolute": (softened(make_loss("absolute_loss"), 0.5), False),
-    "rounded hinge": (softened(make_loss("hinge_loss"), 0.5), True),
-    "rounded quantile": (softened(make_loss("quantile_loss", quantile=0.2), 0.5), False),
-    "rounded eps_absolute": (softened(make_loss("eps_insensitive_absolute_loss", insensitivity=1.0), 0.4), False),
+    "rounded absolute": (smoothed(make_loss("absolute_loss"), 0.5), False),
+    "rounded hinge": (smoothed(make_loss("hinge_loss"), 0.5), True),
+    "rounded quantile": (smoothed(make_loss("quantile_loss", quantile=0.2), 0.5), False),
+    "rounded eps_absolute": (smoothed(make_loss("eps_insensitive_absolute_loss", insensitivity=1.0), 0.4), False),
 }
 FINITE_DIFFERENCE = 5e-6  # relative, central differences of step 1e-6 in float64
 
@@ -97,7 +97,7 @@ def test_rounding_a_kink_costs_at_most_half_its_width(name, rng):
     loss, binary = LOSSES[name]
     raw = rng.normal(scale=3, size=(500, 1))
     labels = rng.integers(0, 2, (500, 1)).astype(float) if binary else rng.normal(size=(500, 1))
-    exact, rounded = (candidate.value_and_gradient(raw, labels)[0] for candidate in (loss, softened(loss, 0.2)))
+    exact, rounded = (candidate.value_and_gradient(raw, labels)[0] for candidate in (loss, smoothed(loss, 0.2)))
     assert (rounded >= exact - 1e-12).all()
     assert (rounded <= exact + 0.1 + 1e-12).all()
 
@@ -105,4 +105,4 @@ def test_rounding_a_kink_costs_at_most_half_its_width(name, rng):
 @pytest.mark.parametrize("name", ["logistic", "squared", "huber", "eps_squared"])
 def test_smooth_losses_stay_as_they_are(name):
     loss = LOSSES[name][0]
-    assert softened(loss, 0.3) is loss
+    assert smoothed(loss, 0.3) is loss

@@ -1,41 +1,40 @@
-"""What a job that was interrupted in its finish needs to go on: the newest state of every stage so far."""
+"""What an interrupted path needs to go on: the newest state of every stage so far, as named arrays."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 import numpy as np
 
 from eigenline.algorithms.linear_learner.reports import State
 
-_PREFIX = "finish"
 # The largest arrays of a state serve only its next step; a stage that is over has none.
-_FOR_THE_NEXT_STEP = ("steps", "changes", "inverses")
+_FOR_THE_NEXT_STEP: Final = ("steps", "changes", "inverses")
 
 
-class Journal:
-    """The stages of a finish, each with the state that it can go on from.
+class Checkpoint:
+    """The stages of a training, each with the state that it can go on from.
 
     A resumed job runs through the stages again. One that was over is given its last state, and ends at once with
-    the same result; the one that was interrupted goes on; later ones have no state and begin.
+    the same result; the one that was interrupted goes on; later ones have no state and begin. An array of a stage
+    is named ``stage.array``; a stage's name may have full stops, an array's has none.
 
     Parameters
     ----------
-    before
-        The state after the mini-batch epochs, which every state of the finish repeats.
     resume
         The state that the job is resumed from; empty for a new job.
+    before
+        What was known before the first stage: every state repeats it.
     """
 
-    def __init__(self, before: State, resume: State) -> None:
-        self._before = {name: array for name, array in before.items() if not name.startswith(_PREFIX)}
+    def __init__(self, resume: State, before: State | None = None) -> None:
+        self.before = {name: array for name, array in (before or {}).items() if "." not in name}
         self._over: dict[str, State] = {}
         self._found: dict[str, dict[str, np.ndarray]] = {}
         for name, array in resume.items():
-            prefix, _, rest = name.partition(".")
-            if prefix == _PREFIX:
-                stage, _, field = rest.partition(".")
-                self._found.setdefault(stage, {})[field] = array
+            stage, _, field = name.rpartition(".")
+            self._found.setdefault(stage, {})[field] = array
         self._stage, self._now = "", _nothing
 
     def resumed(self, stage: str) -> State | None:
@@ -47,7 +46,7 @@ class Journal:
         self._stage, self._now = stage, state
 
     def close(self) -> None:
-        """End the stage that was noted last: keep its result, let go of what its next step would need."""
+        """End the stage that was noted last: keep its result, release what its next step would need."""
         if self._stage:
             state = self._now().items()
             self._over[self._stage] = {name: array for name, array in state if name not in _FOR_THE_NEXT_STEP}
@@ -56,9 +55,7 @@ class Journal:
     def state(self) -> State:
         """Return the arrays of a checkpoint."""
         stages = {**self._over, **({self._stage: self._now()} if self._stage else {})}
-        return self._before | {
-            f"{_PREFIX}.{stage}.{name}": array for stage, state in stages.items() for name, array in state.items()
-        }
+        return self.before | {f"{stage}.{name}": array for stage, state in stages.items() for name, array in state.items()}
 
 
 def _nothing() -> State:

@@ -95,7 +95,9 @@ def classify(X: np.ndarray, y: np.ndarray, seed: int, peers: bool = True) -> dic
         ours = LinearLearnerClassifier(binary_classifier_model_selection_criteria="f_beta")
         tuned = {"ours": ours}
         if peers:
-            tuned["LR"] = TunedThresholdClassifierCV(scaled(LogisticRegression(max_iter=1000)), scoring="f1", cv=folds)
+            tuned["LR"] = TunedThresholdClassifierCV(
+                scaled(LogisticRegression(max_iter=1000)), scoring="f1", cv=folds
+            )
         for name, model in tuned.items():
             timed(lambda model=model: model.fit(A, a))  # type: ignore[misc]
             result[name]["F1"] = float(f1_score(b, model.predict(B)))
@@ -103,7 +105,7 @@ def classify(X: np.ndarray, y: np.ndarray, seed: int, peers: bool = True) -> dic
 
 
 def regress(X: np.ndarray, seed: int) -> dict[str, dict[str, float]]:
-    """Predict a table's first column of many values from the others; return mean squared errors over the variance."""
+    """Predict a table's first column of many values; return mean squared errors over the variance."""
     values = [len(np.unique(column)) for column in X.T]
     target = next((i for i, count in enumerate(values) if count > 30), None)
     if target is None or X.shape[1] < 3:

@@ -10,7 +10,6 @@ from eigenline.algorithms.linear_learner.problem import CheckedBatches
 from eigenline.algorithms.linear_learner.reports import Notice, PassReport, Prepared, State, Trained
 from eigenline.algorithms.linear_learner.settings import Settings, read_settings
 from eigenline.algorithms.linear_learner.training import train
-from eigenline.algorithms.records import Stopped
 from eigenline.container.job import JobContext, Outcome
 from eigenline.container.linear_learner_lines import TrainingLines
 from eigenline.container.linear_learner_reports import reports
@@ -76,8 +75,6 @@ def _train(settings: Settings, context: JobContext, lines: TrainingLines) -> Tra
             else:
                 lines.epoch(report)
                 kept.save(report.state)
-    except Stopped:
-        raise StoppedBeforeModel from None
     except DataError:
         if context.stopping() and lines.initialised == lines.began:
             raise Stopped from None  # the pipe was closed before its first record

@@ -13,8 +13,8 @@ import numpy as np
 
 from eigenline.algorithms.linear_learner.metrics import Scores
 from eigenline.algorithms.linear_learner.reports import Trained
-from eigenline.algorithms.linear_learner.thresholds import ThresholdCurve
 from eigenline.algorithms.linear_learner.settings import Settings, as_dictionary
+from eigenline.algorithms.linear_learner.thresholds import ThresholdCurve
 
 # Beyond this number of values a text file is of no use to a reader and takes longer than training.
 _READABLE_VALUES = 2_000_000
@@ -160,7 +160,8 @@ def _resolved(settings: Settings, trained: Trained) -> dict[str, Any]:
         "feature_dim": trained.survey.feature_dim,
         "optimizer": trained.optimizer,
         "loss": settings.resolved_loss,
-        "num_models": sum(record.stage in ("parallel", "path") for record in trained.records) or len(trained.records),
+        "num_models": sum(record.stage in ("parallel", "path") for record in trained.records)
+        or len(trained.records),
         "unbias_data": bool(np.any(trained.scaler.shift)),
         "normalize_label": trained.scaler.label_scale != 1,
         "unbias_label": trained.scaler.label_shift != 0,

@@ -55,7 +55,9 @@ class Checkpoint:
     def state(self) -> State:
         """Return the arrays of a checkpoint."""
         stages = {**self._over, **({self._stage: self._now()} if self._stage else {})}
-        return self.before | {f"{stage}.{name}": array for stage, state in stages.items() for name, array in state.items()}
+        return self.before | {
+            f"{stage}.{name}": array for stage, state in stages.items() for name, array in state.items()
+        }
 
 
 def _nothing() -> State:

@@ -72,9 +72,7 @@ def score_left_out(objective: Objective, parameters: NDArray[np.float64], left_o
 def score_records(records: Records, preparation: Preparation, parameters: Floats) -> RawScores:
     """Score every record by every model; parameters are those for the features as `preparation` leaves them."""
     models = parameters.shape[1]
-    return _joined(
-        records.total(_ScoresWork(preparation, parameters, (), _stride(records, models))), models
-    )
+    return _joined(records.total(_ScoresWork(preparation, parameters, (), _stride(records, models))), models)
 
 
 def _stride(records: Records, models: int) -> int:
@@ -133,7 +131,12 @@ class _ScoresWork:
 
 
 def mean_losses(
-    records: Records, preparation: Preparation, loss: Loss, parameters: Floats, grid: HyperparameterGrid, outputs: int
+    records: Records,
+    preparation: Preparation,
+    loss: Loss,
+    parameters: Floats,
+    grid: HyperparameterGrid,
+    outputs: int,
 ) -> NDArray[np.float64]:
     """Return the weighted mean loss of each model, shape (m,); class weights count, as in training.
 

@@ -276,18 +276,14 @@ class Descent:
         if "steps" in state:
             self.pairs.extend(zip(state["steps"], state["changes"], state["inverses"], strict=True))
 
-    def _remember(
-        self, active: NDArray[np.intp], step: NDArray[np.float64], change: NDArray[np.float64]
-    ) -> None:
+    def _remember(self, active: NDArray[np.intp], step: NDArray[np.float64], change: NDArray[np.float64]) -> None:
         with np.errstate(all="ignore"):
             product = _dot(step, change)
             squares = _dot(change, change)
             good = product > 1e-10 * squares
             if self.curvature is not None:  # the same ratio, in the metric of the curvature
                 squares = _dot(change, self.curvature.solve(change, self.wd[active]))
-            self.scale[active] = np.where(
-                good, product / np.where(squares > 0, squares, 1), self.scale[active]
-            )
+            self.scale[active] = np.where(good, product / np.where(squares > 0, squares, 1), self.scale[active])
         kept = np.zeros((2, *self.shape), self.kept)
         kept[0][:, active], kept[1][:, active] = step, change
         inverse = np.zeros(len(self.done))

@@ -13,8 +13,8 @@ from eigenline.algorithms.batch import Batch
 from eigenline.algorithms.linear_learner.losses import Loss, make_loss
 from eigenline.algorithms.linear_learner.model import LinearLearnerModel
 from eigenline.algorithms.linear_learner.scoring import ScoreSample
-from eigenline.algorithms.linear_learner.thresholds import threshold_curve
 from eigenline.algorithms.linear_learner.settings import Settings
+from eigenline.algorithms.linear_learner.thresholds import threshold_curve
 
 MOST_CONFUSION_CLASSES = 100
 SAMPLED_SCORES = 2_000_000  # beyond so many records, roc_auc_score is that of an evenly spaced sample

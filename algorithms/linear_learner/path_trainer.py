@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eigenline.algorithms.batch import HeldBatches
+from eigenline.algorithms.errors import Stopped
 from eigenline.algorithms.hyperparameters import AUTO
 from eigenline.algorithms.linear_learner.checkpoint import Checkpoint
 from eigenline.algorithms.linear_learner.evaluation import (
@@ -34,8 +35,8 @@ from eigenline.algorithms.linear_learner.preconditioner import Curvature
 from eigenline.algorithms.linear_learner.problem import Problem
 from eigenline.algorithms.linear_learner.reports import EpochReport, ModelRecord, Notice, Report, State
 from eigenline.algorithms.linear_learner.robust_refit import (
-    Comparison,
     STRENGTH,
+    Comparison,
     GeneralisedCrossEntropy,
     compare,
     fit_calibration,
@@ -43,8 +44,8 @@ from eigenline.algorithms.linear_learner.robust_refit import (
 )
 from eigenline.algorithms.linear_learner.rows import Preparation
 from eigenline.algorithms.linear_learner.scoring import ScoreSample, as_float32, link
-from eigenline.algorithms.linear_learner.validation_split import WIDE, SplitKind, ValidationSplit, choose_split
-from eigenline.algorithms.records import Records, RecordsHere, Stopped
+from eigenline.algorithms.linear_learner.validation_split import WIDE, SplitKind, choose_split
+from eigenline.algorithms.records import Records, RecordsHere
 
 # Of so many records the path is explored, where there are more; the refit sees them all.
 MOST_PATH_ROWS: Final = 200_000
@@ -214,8 +215,16 @@ class _Path:
             losses = mean_losses(records, others, problem.loss, effective, grid, outputs)
             best = int(np.argmin(np.where(np.isfinite(losses), losses, np.inf)))
             self.sample_records = [
-                ModelRecord(0, "start", point.passes, float(point.evaluation.loss[m]), float(losses[m]), np.nan,
-                            "explored", grid.describe(m))
+                ModelRecord(
+                    0,
+                    "start",
+                    point.passes,
+                    float(point.evaluation.loss[m]),
+                    float(losses[m]),
+                    np.nan,
+                    "explored",
+                    grid.describe(m),
+                )
                 for m in range(len(grid))
             ]
         parameters = point.parameters[:, best * outputs : (best + 1) * outputs]
@@ -251,7 +260,7 @@ class _Path:
             criteria = np.array([choice.value for choice in best_thresholds(raw, settings)])
         yield from self._epoch(point, count, train_losses, losses, criteria)
         shape = (len(begin), count, folds, settings.num_outputs)
-        converged = point.converged.reshape(count, folds).all(axis=1)
+        converged = np.asarray(point.converged.reshape(count, folds).all(axis=1))
         return _Explored(
             grid, train_losses, losses, criteria, raw, point.parameters.reshape(shape), converged
         ), point
@@ -297,7 +306,7 @@ class _Path:
     ) -> Generator[Report, None, None]:
         """Try the robust loss from the winner's columns, then refit the better of the two on every record."""
         problem, settings = self.problem, self.problem.settings
-        folds, outputs = len(self.split.left_out), settings.num_outputs
+        folds = len(self.split.left_out)
         begin = explored.parameters[:, winner].mean(axis=1)  # nearer to the optimum of all than any fold's own
         self.best = _Best(begin, winner)
         self.raw = None if explored.raw is None else explored.raw.column(winner)
@@ -324,7 +333,12 @@ class _Path:
             comparison = compare(raw, self.raw, calibration, positive)
             self.robust = robust, comparison
             if comparison.wins:
-                single, loss, stage, limit = robust, objective.loss, "robust refit", settings.passes(ROBUST_REFIT_PASSES)
+                single, loss, stage, limit = (
+                    robust,
+                    objective.loss,
+                    "robust refit",
+                    settings.passes(ROBUST_REFIT_PASSES),
+                )
                 slope, intercept = calibration.slope, calibration.intercept
                 begin = point.parameters.mean(axis=1, keepdims=True)
                 calibrated = as_float32(calibration.apply(raw.scores))
@@ -340,7 +354,9 @@ class _Path:
             if self.split.folds:
                 seen *= 1 - (1 - of_path.sampled) / self.split.folds
         whole = replace(problem.preparation, folds=0, sampled=0.0)
-        objective = replace(self._objective(every, whole, single.with_values(wd=single.wd * seen), (-1,)), loss=loss)
+        objective = replace(
+            self._objective(every, whole, single.with_values(wd=single.wd * seen), (-1,)), loss=loss
+        )
         keep = curvature if (every.count or 0) >= SAMPLED_ROWS else None
         if every is not records:
             keep = None
@@ -405,9 +421,7 @@ class _Path:
         assert validation is not None
         return score_records(validation, self.problem.raw_preparation, self.problem.raw_parameters(parameters))
 
-    def _validation_losses(
-        self, parameters: NDArray[np.float64], grid: HyperparameterGrid
-    ) -> NDArray[np.float64]:
+    def _validation_losses(self, parameters: NDArray[np.float64], grid: HyperparameterGrid) -> NDArray[np.float64]:
         problem = self.problem
         assert problem.validation_records is not None
         raw = problem.raw_parameters(parameters)
@@ -443,7 +457,7 @@ class _Path:
         return int(np.argmin(np.where(same, distance, np.inf)))
 
     def _unit(self) -> float:
-        """Return what a strength of L2 is measured in: a loss with narrow parabolas is a fraction of the others."""
+        """Return what a strength of L2 is measured in: narrow parabolas are a fraction of the others."""
         loss = self.problem.loss
         return min(1.0, loss.delta) if isinstance(loss, Huber) and loss.delta > 0 else 1.0
 

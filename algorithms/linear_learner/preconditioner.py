@@ -194,10 +194,10 @@ class _SampleWork:
         with np.errstate(all="ignore"):
             second = self.derivatives.of(block)
             if np.isfinite(self.scale):
-                chance = np.minimum(second * self.derivatives.squared_lengths(block) * self.scale, 1.0)
+                chance: Floats = np.minimum(second * self.derivatives.squared_lengths(block) * self.scale, 1.0)
                 drawn = uniform(np.arange(first, first + len(batch)), preparation.seed + 2) < chance
                 chosen = np.flatnonzero(drawn)
-                factor = second[chosen] / chance[chosen]
+                factor: Floats = second[chosen] / chance[chosen]
             else:
                 chosen = np.flatnonzero(second > 0)
                 factor = second[chosen]

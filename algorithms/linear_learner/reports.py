@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from eigenline.algorithms.linear_learner.hyperparameter_grid import HyperparameterGrid
 from eigenline.algorithms.linear_learner.model import LinearLearnerModel
 from eigenline.algorithms.linear_learner.scaling import Scaler
-from eigenline.algorithms.linear_learner.thresholds import ThresholdCurve
 from eigenline.algorithms.linear_learner.survey import Survey
+from eigenline.algorithms.linear_learner.thresholds import ThresholdCurve
 
 State: TypeAlias = Mapping[str, NDArray[Any]]
 

@@ -15,13 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eigenline.algorithms.linear_learner.evaluation import RawScores
-from eigenline.algorithms.linear_learner.losses import Floats, Logistic
+from eigenline.algorithms.linear_learner.losses import Floats
 from eigenline.algorithms.linear_learner.scoring import link
 from eigenline.algorithms.linear_learner.settings import Settings
 from eigenline.algorithms.linear_learner.thresholds import threshold_curve
 
 POWER: Final = 0.7
-FEWEST_ROWS: Final = 1000  # with fewer left-out records, luck decides between two good models: the convex one stays
+FEWEST_ROWS: Final = (
+    1000  # with fewer left-out records, luck decides between two good models: the convex one stays
+)
 STANDARD_ERRORS: Final = 1.0  # of the difference of errors, by which the robust model must be ahead
 MOST_LOG_LOSS: Final = 1.05  # times the logistic model's, on left-out records
 MOST_AUC_LOST: Final = 0.01
@@ -40,7 +42,7 @@ class GeneralisedCrossEntropy:
     """
 
     power: float = POWER
-    objective_name: ClassVar[str] = Logistic.objective_name
+    objective_name: ClassVar[str] = "binary_classification_cross_entropy_objective"
     gradient_scale: ClassVar[float] = 1.0
     smoothing: ClassVar[float] = 0.0
 
@@ -159,7 +161,9 @@ def fit_calibration(
     return Calibration(float(slope), float(line[1])) if usable else Calibration()
 
 
-def compare(robust: RawScores, logistic: RawScores, calibration: Calibration, positive_weight: float) -> Comparison:
+def compare(
+    robust: RawScores, logistic: RawScores, calibration: Calibration, positive_weight: float
+) -> Comparison:
     """Compare a robust model's raw scores with a logistic one's, of the same left-out records."""
     labels, weights = robust.labels > 0, robust.weights.astype(np.float64)
     ours = calibration.apply(robust.scores[:, 0].astype(np.float64))
@@ -168,11 +172,11 @@ def compare(robust: RawScores, logistic: RawScores, calibration: Calibration, po
     saved = float(difference.sum())
     error = float(np.sqrt(max(difference @ difference - saved**2 / len(labels), 1.0)))
 
-    def log_loss(raw: NDArray[np.float64]) -> float:
+    def log_loss(raw: Floats) -> float:
         weight = weights * np.where(labels, positive_weight, 1.0)
         return float(weight @ (np.logaddexp(0, raw) - labels * raw) / weights.sum())
 
-    def auc(raw: NDArray[np.float64]) -> float:
+    def auc(raw: Floats) -> float:
         return threshold_curve(raw, robust.labels, weights).roc_auc
 
     accuracy = float(weights @ ((ours >= 0) == labels) / weights.sum())

@@ -12,8 +12,8 @@ from eigenline.algorithms.linear_learner.hyperparameter_grid import Hyperparamet
 from eigenline.algorithms.linear_learner.losses import Floats, Loss
 from eigenline.algorithms.linear_learner.objective import raw_scores
 from eigenline.algorithms.linear_learner.rows import Block
-from eigenline.algorithms.linear_learner.thresholds import Choice, choose_threshold, threshold_curve
 from eigenline.algorithms.linear_learner.settings import Settings
+from eigenline.algorithms.linear_learner.thresholds import Choice, choose_threshold, threshold_curve
 
 # Scores that are kept for thresholds: so many bytes over all models, however many records there are.
 SAMPLE_BYTES = 64_000_000

@@ -9,11 +9,11 @@ from eigenline.algorithms.batch import Channels
 from eigenline.algorithms.blas_threads import blas_out_of_the_way
 from eigenline.algorithms.linear_learner.finish import Finished, finish
 from eigenline.algorithms.linear_learner.minibatch_trainer import train_in_minibatches, trains_in_minibatches
+from eigenline.algorithms.linear_learner.path_trainer import train_path
 from eigenline.algorithms.linear_learner.problem import data_notices, prepare
 from eigenline.algorithms.linear_learner.reports import Notice, Prepared, Report, State, Trained
 from eigenline.algorithms.linear_learner.scoring import memory_bytes, spelled_bytes
 from eigenline.algorithms.linear_learner.settings import Settings
-from eigenline.algorithms.linear_learner.path_trainer import train_path
 
 
 def train(

@@ -71,7 +71,9 @@ def test_the_number_of_threads_changes_no_bit_of_a_pass(rng, make):
     preparation = Preparation(Scaler(np.zeros(40), np.ones(40)), np.float32, folds=4)
     candidates = make_grid(settings, 1.0, 20).take([0, 9, 18, 27])
     single, threaded = (
-        Objective(RecordsHere(channel, threads=count), preparation, make_loss("logistic"), candidates, np.arange(4))
+        Objective(
+            RecordsHere(channel, threads=count), preparation, make_loss("logistic"), candidates, np.arange(4)
+        )
         for count in (1, 3)
     )
     parameters = rng.normal(size=(41, 4))

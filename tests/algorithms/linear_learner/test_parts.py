@@ -13,9 +13,9 @@ from eigenline.algorithms.linear_learner.minibatches import ordered_minibatches,
 from eigenline.algorithms.linear_learner.rows import TrainingRows, fold_of
 from eigenline.algorithms.linear_learner.scaling import Moments, Scaler, make_scaler
 from eigenline.algorithms.linear_learner.scoring import ScoreSample
-from eigenline.algorithms.linear_learner.thresholds import choose_threshold, threshold_curve
 from eigenline.algorithms.linear_learner.settings import read_settings
 from eigenline.algorithms.linear_learner.survey import survey
+from eigenline.algorithms.linear_learner.thresholds import choose_threshold, threshold_curve
 from tests.algorithms.linear_learner import training_runs as runs
 
 BINARY = read_settings({"predictor_type": "binary_classifier"})

@@ -11,12 +11,10 @@ from typing import Any, Final
 from eigenline.algorithms.errors import DataError, UserError
 from eigenline.algorithms.linear_learner.model import LinearLearnerModel
 from eigenline.algorithms.pca.model import PCAModel
+from eigenline.formats.artifact.memory_budget import ArtifactTooLarge, within_memory
 from eigenline.formats.artifact.model_file import read_artifact
-from eigenline.formats.artifact.model_tar import read_model_tar
+from eigenline.formats.artifact.model_tar import is_artifact_name, is_served_member, read_model_tar
 from eigenline.formats.machine_limits import memory_limit
-
-# Files beside the artifact that begin like one: cards and tables that people add.
-_NOT_ARTIFACTS = (".json", ".csv", ".txt", ".md", ".html", ".pdf", ".png", ".tar.gz", ".tar", ".gz")
 
 
 class ModelError(UserError):
@@ -100,6 +98,8 @@ def load_model(place: Path, *, with_reports: bool = True) -> ServedModel:
     for name, data, report in _artifacts(place, with_reports=with_reports):
         try:
             model = read_artifact(data)
+        except ArtifactTooLarge as error:
+            raise ModelTooLarge(str(error)) from error
         except DataError as error:
             raise ModelError(f"{name} cannot be served: {error}") from error
         algorithm = "pca" if isinstance(model, PCAModel) else "linear-learner"
@@ -174,21 +174,18 @@ def _artifacts(place: Path, *, with_reports: bool) -> Iterator[tuple[str, bytes,
                 yield from _tar_artifacts(path, place, with_reports=with_reports)
 
 
-def is_artifact_name(name: str) -> bool:
-    """Return whether a file is named as an artifact: ``model_<host>``."""
-    return name.startswith("model_") and not name.endswith(_NOT_ARTIFACTS)
-
-
 def _tar_artifacts(
     path: Path, root: Path, *, with_reports: bool
 ) -> Iterator[tuple[str, bytes, Mapping[str, Any] | None]]:
     try:
-        members = read_model_tar(_contents(path, root))
+        members = read_model_tar(_contents(path, root), wanted=is_served_member)
+    except ArtifactTooLarge as error:
+        raise ModelTooLarge(str(error)) from error
     except DataError as error:
         raise ModelError(f"{path.name} cannot be read: {error}") from error
     report = _parse_report(members.get("report.json")) if with_reports else None
     for name, data in sorted(members.items()):
-        if is_artifact_name(name.rpartition("/")[2]):
+        if is_artifact_name(name):
             yield f"{path.name}:{name}", data, report
 
 
@@ -211,7 +208,10 @@ def _contents(path: Path, root: Path) -> bytes:
         size = path.stat().st_size
         if size > memory_limit():
             raise ModelTooLarge(f"{path} has {size} bytes, which is more than the memory of {memory_limit()}.")
-        return path.read_bytes()
+        with within_memory(str(path)):
+            return path.read_bytes()
+    except ArtifactTooLarge as error:
+        raise ModelTooLarge(str(error)) from error
     except OSError as error:
         raise ModelError(f"{path} cannot be read: {error.strerror or error}.") from error
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from eigenline.algorithms.errors import DataError, excerpt
 from eigenline.algorithms.linear_learner.model import LinearLearnerModel, PredictorType
 from eigenline.algorithms.pca.model import PCAModel
+from eigenline.formats.artifact.memory_budget import unpacking_limit, within_memory
 from eigenline.formats.artifact.ndarray_dict import looks_like_arrays, read_arrays, write_arrays
 from eigenline.formats.artifact.symbol import write_symbol
 from eigenline.formats.artifact.zip_members import (
@@ -20,7 +21,7 @@ from eigenline.formats.artifact.zip_members import (
     Member,
     TimeStamp,
     looks_like_zip,
-    read_zip,
+    open_zip,
     write_zip,
 )
 
@@ -30,6 +31,7 @@ PARAMETERS_FILE: Final = "mx-mod-0000.params"
 SYMBOL_FILE: Final = "mx-mod-symbol.json"
 MANIFEST_FILE: Final = "manifest.json"
 ADDITIONAL_FILE: Final = "additional-params.json"
+_MOST_ADDITIONAL_BYTES: Final = 1 << 20  # the service's has some hundred
 _MANIFEST: Final = b'{"mx-mod": "mxnet_module", "additional-params.json": "json", "version": 1}'
 # The order of the service's own file; None is what it writes for a parameter that the loss does not use.
 _METRICS_PARAMS: Final = (
@@ -62,18 +64,32 @@ def write_artifact(model: Model, *, written_at: TimeStamp = FIRST_TIME_STAMP, gr
     return _write_linear_learner(model, written_at, graph_number)
 
 
-def read_artifact(data: bytes, *, name: str = "model_algo-1") -> Model:
+def read_artifact(data: bytes, *, name: str = "model_algo-1", limit_bytes: int | None = None) -> Model:
     """Read a ``model_algo-1`` file that the service or `write_artifact` wrote.
+
+    Only the members that make up the model are unpacked.
+
+    Parameters
+    ----------
+    data
+        The file's bytes.
+    name
+        What errors call it.
+    limit_bytes
+        Most bytes that a member may unpack to; None: `unpacking_limit()`.
 
     Raises
     ------
+    ArtifactTooLarge
+        If it unpacks to more than the limit, or memory does not suffice.
     DataError
         If the bytes are neither a PCA nor a Linear Learner artifact, or are damaged.
     """
-    if looks_like_zip(data):
-        return _read_linear_learner({member.name: member.content for member in read_zip(data, name=name)}, name)
-    if looks_like_arrays(data):
-        return _read_pca(read_arrays(data, name=name), name)
+    with within_memory(name):
+        if looks_like_zip(data):
+            return _read_linear_learner(data, name, unpacking_limit() if limit_bytes is None else limit_bytes)
+        if looks_like_arrays(data):
+            return _read_pca(read_arrays(data, name=name), name)
     cause = ""
     if bytes(data[:2]) == b"\x1f\x8b":
         cause = " It is gzip data: is it model.tar.gz, which has to be unpacked first?"
@@ -135,20 +151,23 @@ def _write_linear_learner(model: LinearLearnerModel, written_at: TimeStamp, grap
     return write_zip([Member(name, content, written_at) for name, content in contents.items()])
 
 
-def _read_linear_learner(contents: Mapping[str, bytes], name: str) -> LinearLearnerModel:
-    missing = sorted({PARAMETERS_FILE, ADDITIONAL_FILE} - set(contents))
-    if missing:
-        raise DataError(
-            f"{name} is a zip archive without {' and '.join(missing)}, so it is not a Linear Learner artifact."
-        )
-    arrays = read_arrays(contents[PARAMETERS_FILE], name=f"{name}/{PARAMETERS_FILE}")
+def _read_linear_learner(data: bytes, name: str, limit_bytes: int) -> LinearLearnerModel:
+    with open_zip(data, name=name, limit_bytes=limit_bytes) as archive:
+        missing = sorted({PARAMETERS_FILE, ADDITIONAL_FILE} - archive.names)
+        if missing:
+            raise DataError(
+                f"{name} is a zip archive without {' and '.join(missing)}, so it is not a Linear Learner artifact."
+            )
+        additional = archive.read(ADDITIONAL_FILE, _MOST_ADDITIONAL_BYTES)
+        with archive.open(PARAMETERS_FILE) as (stream, size):
+            arrays = read_arrays(stream, size=size, name=f"{name}/{PARAMETERS_FILE}")
     if not {"arg:fc0_weight", "arg:fc0_bias"} <= set(arrays):
         raise DataError(f"{name}: expected the arrays fc0_weight and fc0_bias, got {excerpt(', '.join(arrays))}.")
     weights = _float32(arrays["arg:fc0_weight"], name, "fc0_weight")
     bias = _float32(arrays["arg:fc0_bias"], name, "fc0_bias").ravel()
     if weights.ndim != 2 or not weights.size or bias.size != weights.shape[1]:
         raise DataError(f"{name}: fc0_weight has shape {weights.shape} and fc0_bias {bias.size} values.")
-    return _linear_learner_model(weights, bias, _json_object(contents[ADDITIONAL_FILE], name), name)
+    return _linear_learner_model(weights, bias, _json_object(additional, name), name)
 
 
 def _linear_learner_model(
@@ -162,10 +181,11 @@ def _linear_learner_model(
         raise DataError(
             f"{name}: the predictor_type is {excerpt(predictor_type)}, which is none of Linear Learner's."
         )
-    if not isinstance(loss, str) or not isinstance(parameters, dict):
+    if not isinstance(loss, str) or not loss.isprintable() or not isinstance(parameters, dict):
         raise DataError(f"{name}: {ADDITIONAL_FILE} names no loss_type or has unreadable metrics_params.")
+    # Compared rather than converted, because Python's integers may be beyond every float.
     is_number = isinstance(threshold, int | float) and not isinstance(threshold, bool)
-    if not is_number or not abs(threshold) <= sys.float_info.max:  # an integer may be larger than any float
+    if not is_number or not abs(threshold) <= sys.float_info.max:
         raise DataError(f"{name}: the threshold is {excerpt(threshold)}; expected a finite number.")
     if (predictor_type == "multiclass_classifier") != (weights.shape[1] > 1):
         raise DataError(f"{name}: a {predictor_type} cannot have {weights.shape[1]} outputs.")

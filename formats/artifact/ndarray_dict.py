@@ -7,11 +7,12 @@ Source: apache/mxnet, ``src/ndarray/ndarray.cc`` (``NDArray::Save``), checked ag
 
 from __future__ import annotations
 
+import io
 import math
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,7 @@ _VERSION_1: Final = 0xF993FAC8
 _VERSION_2: Final = 0xF993FAC9
 _VERSION_3: Final = 0xF993FACA
 _DENSE: Final = 0
+_PIECE_BYTES: Final = 1 << 20  # read at once, so that no second copy of an array is in memory
 _CPU: Final = 1
 _DTYPES: Final = tuple(np.dtype(name) for name in ("<f4", "<f8", "<f2", "u1", "<i4", "i1", "<i8", "?"))
 _MOST_DIMENSIONS: Final = 32  # numpy's own limit was 32 until 2.0; MXNet artifacts have one or two
@@ -57,21 +59,38 @@ def write_arrays(arrays: Mapping[str, NDArray[Any]]) -> bytes:
     return b"".join(parts)
 
 
-def read_arrays(data: bytes, *, name: str = "the array file") -> dict[str, NDArray[Any]]:
+def read_arrays(
+    source: bytes | BinaryIO, *, size: int | None = None, name: str = "the array file"
+) -> dict[str, NDArray[Any]]:
     """Read named arrays; they own their memory.
 
-    An unnamed list gets the names ``"0"``, ``"1"``, ... Lengths are checked against the bytes that are there
-    before anything is allocated.
+    An unnamed list gets the names ``"0"``, ``"1"``, ... Shapes are checked against the bytes that must be there
+    before anything is allocated or read.
+
+    Parameters
+    ----------
+    source
+        The file's bytes, or a stream of them.
+    size
+        How many bytes a stream yields.
+    name
+        What errors call the file.
 
     Raises
     ------
     DataError
         If the bytes are not such a file, are cut off, or hold sparse arrays.
     """
-    reader = _Reader(memoryview(data).cast("B"), name)
+    if isinstance(source, bytes | bytearray | memoryview):
+        size = len(source)
+        source = io.BytesIO(source)
+    assert size is not None
+    reader = _Reader(source, size, name)
     magic, _, count = reader.unpack("<QQQ")
     if magic != LIST_MAGIC:
-        raise DataError(f"{name} is not an MXNet array file: it begins with {excerpt(bytes(data[:8]).hex())}.")
+        raise DataError(
+            f"{name} is not an MXNet array file: it begins with {excerpt(struct.pack('<Q', magic).hex())}."
+        )
     if count > reader.left // 8:
         raise reader.corrupt(f"it claims {count} arrays")
     arrays = [reader.array() for _ in range(count)]
@@ -90,23 +109,35 @@ def read_arrays(data: bytes, *, name: str = "the array file") -> dict[str, NDArr
 class _Reader:
     """A cursor over the file that never reads past its end."""
 
-    data: memoryview
+    stream: BinaryIO
+    size: int
     name: str
     position: int = 0
 
     @property
     def left(self) -> int:
-        return len(self.data) - self.position
+        return self.size - self.position
 
     def corrupt(self, what: str) -> DataError:
-        return DataError(f"{self.name} is damaged: {what} (at byte {self.position} of {len(self.data)}).")
+        return DataError(f"{self.name} is damaged: {what} (at byte {self.position} of {self.size}).")
 
-    def take(self, size: int) -> memoryview:
+    def expect(self, size: int) -> None:
         if size > self.left:
             raise self.corrupt(f"{size} bytes should follow, but only {self.left} do; it may be cut off")
-        piece = self.data[self.position : self.position + size]
-        self.position += size
+
+    def take(self, size: int) -> bytes:
+        self.expect(size)
+        piece = self.stream.read(size)
+        self.position += len(piece)
+        if len(piece) < size:
+            raise self.corrupt("it is cut off")
         return piece
+
+    def fill(self, target: NDArray[np.uint8]) -> None:
+        view = target.data
+        for start in range(0, target.size, _PIECE_BYTES):
+            piece = self.take(min(_PIECE_BYTES, target.size - start))
+            view[start : start + len(piece)] = piece
 
     def unpack(self, layout: str) -> tuple[int, ...]:
         return struct.unpack(layout, self.take(struct.calcsize(layout)))
@@ -114,7 +145,7 @@ class _Reader:
     def text(self) -> str:
         (size,) = self.unpack("<Q")
         try:
-            return bytes(self.take(size)).decode()
+            return self.take(size).decode()
         except UnicodeDecodeError:
             raise self.corrupt("an array's name is not UTF-8") from None
 
@@ -128,8 +159,10 @@ class _Reader:
         size = _DTYPES[kind].itemsize
         for extent in shape:
             size *= extent
-        values = np.frombuffer(self.take(size), _DTYPES[kind])
-        return values.reshape(shape).copy()
+        self.expect(size)
+        values = np.empty(shape, _DTYPES[kind])
+        self.fill(values.reshape(-1).view(np.uint8))
+        return values
 
     def _shape(self) -> tuple[int, ...]:
         (magic,) = self.unpack("<I")

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from eigenline.algorithms.errors import DataError
 from eigenline.algorithms.linear_learner.model import LinearLearnerModel
 from eigenline.algorithms.pca.model import PCAModel
+from eigenline.formats.artifact.memory_budget import ArtifactTooLarge
 from eigenline.formats.artifact.model_file import read_artifact, write_artifact
 from eigenline.formats.artifact.ndarray_dict import read_arrays, write_arrays
 from eigenline.formats.artifact.zip_members import Member, read_zip, write_zip
@@ -191,13 +192,13 @@ def test_wrong_parameters_are_explained(additional, cause):
         read_artifact(write_zip(members))
 
 
-def test_a_zip_that_unpacks_to_far_more_than_it_is(monkeypatch):
+def test_a_zip_that_unpacks_to_far_more_than_it_is():
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("mx-mod-0000.params", bytes(20 << 20))
-    monkeypatch.setattr("eigenline.formats.artifact.zip_members._MOST_BYTES", 1 << 20)
-    with pytest.raises(DataError, match="claims 20971520 bytes; refused"):
-        read_artifact(buffer.getvalue())
+        archive.writestr("additional-params.json", b"{}")
+    with pytest.raises(ArtifactTooLarge, match="claims 20971520 bytes; refused"):
+        read_artifact(buffer.getvalue(), limit_bytes=1 << 20)
     with pytest.raises(DataError, match="65 members"):
         read_zip(write_zip([Member(f"{i}", b"") for i in range(65)]))
 

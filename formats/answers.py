@@ -25,8 +25,8 @@ def write_answer(columns: Mapping[str, NDArray[Any]], *, envelope: str, media_ty
         Name of the list in the JSON form: ``projections`` or ``predictions``.
     media_type
         `JSON`: one document with blanks after separators. `JSON_LINES`: compact, names sorted, a line end
-        after each. `RECORDIO`: ``label`` entries. `CSV`: no header, no final line end, lists spread over
-        columns; the service itself never wrote CSV.
+        after each. `RECORDIO`: ``label`` entries. `CSV`: no header, a line end after each record, so that answers
+        can be appended to each other, lists spread over columns; the service itself never wrote CSV.
     """
     if media_type == RECORDIO:
         return write_label_records(columns)
@@ -38,9 +38,8 @@ def write_answer(columns: Mapping[str, NDArray[Any]], *, envelope: str, media_ty
         return "".join(row + "\n" for row in rows).encode()
     if media_type == CSV:
         texts = [_texts(name, column, ",") for name, column in columns.items()]
-        return (
-            "\n".join(",".join(row) for row in zip(*texts, strict=True)).replace("[", "").replace("]", "").encode()
-        )
+        lines = (",".join(row) + "\n" for row in zip(*texts, strict=True))
+        return "".join(lines).replace("[", "").replace("]", "").encode()
     raise ValueError(f"no answer can be written as {media_type}")
 
 

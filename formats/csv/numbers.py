@@ -17,7 +17,7 @@ from eigenline.formats.json.parser import parser
 _LINE_END: Final = 9e-303
 _LINE_END_TEXT: Final = b",9e-303,"
 _LAST_LINE_END_TEXT: Final = b",9e-303]"
-_QUOTED_CELL: Final = re.compile(rb'(^|[,\n])[ \t]*"([^",\r\n]+)"(?=[ \t]*(?:[,\r\n]|\Z))')
+_QUOTED_CELL: Final = re.compile(rb'(^|[,\n])[ \t]*"([^",\r\n]+)"(?=[ \t]*(?:,|\r?\n|\r?\Z))')
 _PLAIN: Final = b"0123456789+-.eE, \t\r\n"  # all that numbers need: loadtxt also takes words and other blanks
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any, Final, NoReturn
 
@@ -89,8 +90,7 @@ def read_json_lines(buffer: ReadBuffer, name: str) -> Iterator[tuple[Block, int]
 def _parse_quickly(body: bytes) -> Features | None:
     """Read the dense short forms through the SIMD parser; None where the strict reader decides."""
     try:
-        instances = parser().parse(body)["instances"]
-        rows = [_dense_values(instance) for instance in instances]
+        rows = [_dense_values(instance) for instance in _member(parser().parse(body), "instances")]
     except (ValueError, KeyError, TypeError, RuntimeError, AttributeError):
         return None
     # A row that is itself nested would have been flattened: every bracket must be a row's, or the list's.
@@ -100,15 +100,21 @@ def _parse_quickly(body: bytes) -> Features | None:
 
 
 def _dense_values(instance: Any) -> Any:
-    try:
-        features = instance["features"]
-    except KeyError:
-        features = instance["data"]["features"]
+    if "features" in instance:
+        features = _member(instance, "features")
+    else:
+        features = _member(_member(instance, "data"), "features")
     if not hasattr(features, "as_buffer"):
         if len(features) != 1:
             raise KeyError("sparse")
         features = features["values"]
     return features.as_buffer(of_type="d")
+
+
+def _member(parsed: Any, key: str) -> Any:
+    if len(parsed) != 1 and len(set(parsed.keys())) != len(parsed):
+        raise KeyError("a name occurs twice, which the strict reader refuses")
+    return parsed[key]
 
 
 def _matrix(buffers: list[Any]) -> NDArray[np.float32] | None:
@@ -135,7 +141,9 @@ def _parse_line(line: bytes, where: str) -> Row:
 
 def _load(text: bytes, where: str) -> Any:
     try:
-        return json.loads(text.decode("utf-8-sig"), parse_constant=_refuse_constant)
+        return json.loads(
+            text.decode("utf-8-sig"), parse_constant=_refuse_constant, object_pairs_hook=_unambiguous
+        )
     except json.JSONDecodeError as error:
         cause = _likely_cause(text)
         raise DataError(
@@ -146,8 +154,17 @@ def _load(text: bytes, where: str) -> Any:
         raise DataError(f"{where}: it is not UTF-8 text.{_likely_cause(text)}") from None
     except RecursionError:
         raise DataError(f"{where}: it is nested too deeply to be an instance.") from None
-    except ValueError as error:  # a constant, or an integer of thousands of digits
+    except ValueError as error:  # a constant, a name twice, or an integer of thousands of digits
         raise DataError(f"{where}: {excerpt(str(error))[1:-1]}.") from None
+
+
+def _unambiguous(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return a JSON object; one that has a name twice means something else to every parser."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        twice, _ = Counter(name for name, _ in pairs).most_common(1)[0]
+        raise ValueError(f"the name {excerpt(twice, 30)} occurs twice in one object")
+    return found
 
 
 def _refuse_constant(word: str) -> NoReturn:

@@ -71,7 +71,7 @@ def test_json_lines_bytes():
 
 def test_csv_bytes():
     columns = {"score": f32([[0.25, 0.75], [1, 0]]), "predicted_label": f32([1, 0])}
-    assert write_answer(columns, envelope="predictions", media_type=CSV) == b"0.25,0.75,1\n1.0,0.0,0"
+    assert write_answer(columns, envelope="predictions", media_type=CSV) == b"0.25,0.75,1\n1.0,0.0,0\n"
 
 
 def test_labels_that_are_no_whole_numbers_stay_as_they_are():
@@ -99,7 +99,7 @@ def test_every_form_says_the_same_numbers(values):
     columns = {"score": values, "predicted_label": np.arange(len(values)).astype(np.float32)}
     document = json.loads(write_answer(columns, envelope="p", media_type=JSON))["p"]
     lines = write_answer(columns, envelope="p", media_type=JSON_LINES).decode().splitlines()
-    table = [row.split(",") for row in write_answer(columns, envelope="p", media_type=CSV).decode().split("\n")]
+    table = [row.split(",") for row in write_answer(columns, envelope="p", media_type=CSV).decode().splitlines()]
     assert document == [json.loads(line) for line in lines]
     np.testing.assert_array_equal(f32([row["score"] for row in document]), values)
     np.testing.assert_array_equal(f32([list(map(float, row)) for row in table])[:, :-1], values)

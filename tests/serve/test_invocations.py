@@ -86,7 +86,7 @@ def test_documented_bytes_of_a_regression(client_of: Callable[..., FlaskClient])
         b'{"score":0.4000000059604645}\n',
         "application/jsonlines",
     )
-    assert post(client, "text/csv")[1:] == (b"0.4000000059604645", "text/csv")
+    assert post(client, "text/csv")[1:] == (b"0.4000000059604645\n", "text/csv")
     frame = bytes.fromhex("0a23d7ce130000001211 0a0573636f7265120812060a04cdcccc3e 00")
     assert post(client, RECORDIO)[1:] == (frame, RECORDIO)
 

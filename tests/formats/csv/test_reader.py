@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from eigenline.algorithms.errors import DataError
 from eigenline.formats.reading import read_batches
+from eigenline.formats.requests import read_features
 
 
 def read(text, content_type="text/csv;label_size=0", **options):
@@ -231,3 +232,11 @@ def test_a_header_longer_than_the_window():
     features, _, names = read(text, "csv;label_size=0;header=present", block_bytes=4)
     np.testing.assert_array_equal(features, [[1, 2]])
     assert names == ("a long name", "another one")
+
+
+@pytest.mark.parametrize("line", [b'"0"\r,4\n', b'4,"0"\r,4\n', b'"0" \r,4'])
+def test_a_carriage_return_behind_a_quoted_cell_is_refused_in_every_block(line):
+    for text in (line, b"1,4\n" + line):
+        with pytest.raises(DataError):
+            read_features(text, "text/csv")
+    np.testing.assert_array_equal(read_features(b'"0","4"\r\n1,"5"\r', "text/csv"), [[0, 4], [1, 5]])

@@ -188,3 +188,28 @@ def test_a_json_channel_is_one_document(rng):
         list(read_batches(text, "json", name="x", labels="required"))
     with pytest.raises(DataError, match="it has 4 features, expected 5"):
         list(read_batches(text, "json", name="x", feature_dim=5))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"features": [8], "features": 5}',
+        '{"features": 5, "features": [8]}',
+        '{"features": [8], "features": [9]}',
+        '{"data": {"features": [8], "features": [9]}}',
+        '{"data": {"features": [8]}, "data": {"features": [9]}}',
+        '{"features": {"values": [8], "values": [9]}}',
+        '{"features": [8], "id": 1, "id": 2}',
+    ],
+)
+def test_a_name_that_occurs_twice_is_refused_by_the_fast_and_the_strict_reader(text):
+    for body in (text, f'{{"instances": [{text}]}}', f'{{"instances": [{text}, [1.0]]}}'):
+        with pytest.raises(DataError, match="occurs twice"):
+            parse_json(body.encode(), "request")
+    with pytest.raises(DataError, match=r"line 1: the name '[a-z]+' occurs twice"):
+        parse_json_lines(text.encode(), "request")
+
+
+def test_instances_that_occur_twice_are_refused():
+    with pytest.raises(DataError, match="the name 'instances' occurs twice"):
+        parse_json(b'{"instances": [{"features": [8]}], "instances": [{"features": [9]}]}', "request")

@@ -54,8 +54,11 @@ def _framed_twice(head: bytes) -> bool:
     MXNet's writer leaves the magic number out and splits the record there, so its first part is then empty.
     """
     header = read_header(head)
-    split_at_front = header is not None and header.flag == FIRST and not header.length
-    return split_at_front or head[HEADER_BYTES:].startswith(MAGIC_BYTES)
+    if header is None:
+        return False
+    if not header.length:
+        return header.flag == FIRST
+    return head[HEADER_BYTES : HEADER_BYTES + header.length].startswith(MAGIC_BYTES)
 
 
 class _Prefixed(io.RawIOBase):

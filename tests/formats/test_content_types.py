@@ -113,6 +113,8 @@ def test_the_default_may_be_another():
     assert negotiate("*/*", default="application/x-recordio-protobuf") == RECORDIO
     assert negotiate("application/*", default="text/csv") == JSON
     assert negotiate("text/*, */*;q=0.5", default="jsonlines") == CSV
+    assert negotiate("*/*, text/*") == CSV  # the more specific range, though named last
+    assert negotiate("*/*, text/*, application/x-recordio-protobuf") == RECORDIO
 
 
 def test_only_what_is_offered_is_answered():

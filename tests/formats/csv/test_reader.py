@@ -191,6 +191,9 @@ def test_a_value_equal_to_the_parsers_own_marker():
     np.testing.assert_array_equal(read(text)[0], [[0, 1], [2, 0]])
     with pytest.raises(DataError, match="line 2: it has 1 value, expected 3"):
         read(b"1,9e-303,2\n3\n")
+    # With its line ends counted as values, the text below makes two rows of three that end in the marker.
+    with pytest.raises(DataError, match="line 2: it has 3 values, expected 1"):
+        read_features(b"1\n9e-303,5,6\n", "text/csv")
 
 
 @pytest.mark.parametrize(
@@ -240,3 +243,16 @@ def test_a_carriage_return_behind_a_quoted_cell_is_refused_in_every_block(line):
         with pytest.raises(DataError):
             read_features(text, "text/csv")
     np.testing.assert_array_equal(read_features(b'"0","4"\r\n1,"5"\r', "text/csv"), [[0, 4], [1, 5]])
+
+
+HALFWAY = 3.4028235677973366e38  # between the largest float32 and the next power of two: it rounds to infinity
+
+
+@pytest.mark.parametrize("sign", ["", "-"])
+@pytest.mark.parametrize("form", ["{}", '"{}"', "{}\n.5"], ids=["plain", "quoted", "strict"])
+def test_the_first_double_that_rounds_to_infinity(sign, form):
+    below = np.nextafter(HALFWAY, 0).item()
+    [row, *_] = read_features(form.format(f"{sign}{below!r}").encode(), "text/csv")
+    assert row == float(sign + "1") * np.finfo(np.float32).max
+    with pytest.raises(DataError, match=r"line 1, column 1: .* too large for float32"):
+        read_features(form.format(f"{sign}{HALFWAY!r}").encode(), "text/csv")

@@ -213,3 +213,12 @@ def test_a_name_that_occurs_twice_is_refused_by_the_fast_and_the_strict_reader(t
 def test_instances_that_occur_twice_are_refused():
     with pytest.raises(DataError, match="the name 'instances' occurs twice"):
         parse_json(b'{"instances": [{"features": [8]}], "instances": [{"features": [9]}]}', "request")
+
+
+def test_the_first_double_that_rounds_to_infinity():
+    halfway = 3.4028235677973366e38
+    for form in ('{{"features": [{}]}}', '{{"features": [{}], "id": 1}}'):
+        body = form.format(repr(np.nextafter(halfway, 0).item())).encode()
+        assert parse_json(body, "request")[0, 0] == np.finfo(np.float32).max
+        with pytest.raises(DataError, match="value 1: expected a number within float32"):
+            parse_json(form.format(halfway).encode(), "request")

@@ -191,3 +191,19 @@ def test_missing_labels(encode):
     in_turn = (some[: len(some) // 50] + encode(np.ones((1, 3)), uid=b"7")) * 3
     assert "records 1 to 6: some of these records have a label and some have none" in failure(in_turn)
     assert len(list(read_batches(some + none, RECORDIO, name="x", labels="ignored"))) == 2
+
+
+def sparse_payload(keys: bytes) -> bytes:
+    """A sparse record of one value, its keys' bytes as given."""
+    tensor = b"\x0a\x04" + np.float32(1).tobytes() + b"\x12" + bytes([len(keys)]) + keys + b"\x1a\x02\xc8\x01"
+    value = b"\x12" + bytes([len(tensor)]) + tensor
+    entry = b"\x0a\x06values\x12" + bytes([len(value)]) + value
+    return b"\x0a" + bytes([len(entry)]) + entry
+
+
+def test_a_key_that_is_cut_off_does_not_go_on_in_the_next_record(in_frame):
+    # Each record has one key that ends, so the counts are right; but together the bytes make other numbers.
+    [batch] = read_batches(in_frame(sparse_payload(b"\x05")), RECORDIO, name="train/part-0")
+    assert batch.features.indices.tolist() == [5]
+    data = in_frame(sparse_payload(b"\x05\x81")) + in_frame(sparse_payload(b"\x01"))
+    assert "record 1: its 28 bytes are not a protobuf Record" in failure(data)

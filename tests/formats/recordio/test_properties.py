@@ -9,9 +9,16 @@ from eigenline.algorithms.errors import DataError
 from eigenline.formats.read_buffer import open_read_buffer
 from eigenline.formats.recordio.columns import read_columns
 from eigenline.formats.recordio.framing import find_frames
+from eigenline.formats.recordio.protobuf_fields import RaggedSlices, split_fields, walk_fields
 from eigenline.formats.recordio.reader import RecordIOReader
 from eigenline.formats.recordio.record import parse_record, stack_rows
-from eigenline.formats.recordio.varints import decode_varints, encode_varints, varint_sizes
+from eigenline.formats.recordio.varints import (
+    decode_varints,
+    encode_varints,
+    read_varint,
+    read_varints,
+    varint_sizes,
+)
 
 MAGIC = b"\x0a\x23\xd7\xce"
 
@@ -147,3 +154,35 @@ def test_varints_agree_with_a_plain_loop(data):
     assert (decoded is not None) == whole
     if decoded is not None:
         assert decoded[0].tolist() == expected
+
+
+@given(st.binary(min_size=1, max_size=40), st.data())
+def test_varints_at_many_places_agree_with_one_at_a_time(data, draw):
+    places = draw.draw(st.lists(st.integers(0, len(data) - 1), min_size=1))
+    stops = [draw.draw(st.integers(place + 1, len(data))) for place in places]
+    found = read_varints(np.frombuffer(data, np.uint8), np.array(places), np.array(stops))
+    for place, stop, value, following, whole in zip(
+        places, stops, *(part.tolist() for part in found), strict=True
+    ):
+        try:
+            expected = read_varint(data[:stop], place)
+        except IndexError:
+            assert not whole
+            continue
+        assert whole == (expected[1] - place <= 5)
+        assert not whole or (value, following) == expected
+
+
+@given(record)
+def test_the_fields_of_one_message_and_of_many_in_lockstep_are_the_same(payload):
+    one = list(walk_fields(payload, 0, len(payload)))
+    odd = np.zeros(2, np.bool_)
+    both = np.frombuffer(payload * 2, np.uint8)
+    slices = RaggedSlices(np.arange(2), np.array([0, len(payload)]), np.array([len(payload), 2 * len(payload)]))
+    many = [
+        (number, wire_type, content.start[content.owner == 0].tolist(), content.stop[content.owner == 0].tolist())
+        for number, wire_type, content in split_fields(both, slices, odd)
+    ]
+    if not odd.any():
+        assert [(f.number, f.wire_type, [f.start], [f.stop]) for f in one] == many
+    assert odd.all() or not odd.any()

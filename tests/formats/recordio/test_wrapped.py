@@ -61,6 +61,11 @@ def test_a_frame_that_holds_the_magic_number_in_its_midst_is_one_record() -> Non
     np.testing.assert_array_equal(batch.features, rows)
 
 
+def test_an_empty_frame_in_front_is_no_recordio_object() -> None:
+    data = frame(b"") + frame(b"record")
+    assert unwrap(buffered(data), "pipe", text=False).read() == data
+
+
 def test_attributes_in_parts_are_joined() -> None:
     values = [b"1", MAGIC + b"23", b"abcd" + MAGIC, b""]
     stream = JoinedAttributes(

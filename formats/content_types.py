@@ -84,6 +84,31 @@ class ContentType:
             )
         return text.lower() == "present"
 
+    def target(self) -> str | None:
+        """Return the name of the CSV column that is the label (the parameter ``target``, which AWS does not have).
+
+        None stands for the first column, as AWS has it.
+
+        Raises
+        ------
+        UnsupportedContentType
+            If it contradicts ``label_size`` or ``header``.
+        """
+        name = self.parameters.get("target")
+        if name is None:
+            return None
+        if not name:
+            raise UnsupportedContentType(
+                "The content type's target is empty; it must be a column's name, as in "
+                "'text/csv;header=present;target=price'."
+            )
+        if self.header() is False or self.label_size(1) != 1:
+            raise UnsupportedContentType(
+                f"The content type names a target, {excerpt(name)}, so the data need a header, and label_size can "
+                "only be 1."
+            )
+        return name
+
 
 def parse_content_type(header: str) -> ContentType:
     """Parse a Content-Type header or a channel's ``ContentType``.

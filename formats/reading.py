@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final, Literal, TypeAlias
 
 from eigenline.algorithms.batch import Batch
 from eigenline.algorithms.errors import DataError
+from eigenline.formats.columns import in_order_of
 from eigenline.formats.content_types import CSV, JSON, RECORDIO, ContentType, parse_content_type
+from eigenline.formats.labels import first_other, not_a_class
 from eigenline.formats.likely_causes import width_hint
 from eigenline.formats.read_buffer import Source, open_read_buffer
 from eigenline.formats.recordio.reader import RecordIOReader
@@ -27,6 +29,8 @@ def read_batches(
     feature_dim: int | None = None,
     block_bytes: int = BLOCK_BYTES,
     processes: int = 1,
+    num_classes: int | None = None,
+    column_names: Sequence[str] | None = None,
 ) -> Iterator[Batch]:
     """Read all records of a source, in order, as batches of about `block_bytes`.
 
@@ -48,6 +52,11 @@ def read_batches(
         In how many processes a long CSV source is parsed, ahead of the computation: as many as there are
         CPUs to use. 1 parses in this process. They are forked for the first batch, and end with the
         last one or when the iterator is closed.
+    num_classes
+        Labels must be whole numbers from 0 to one less; None: any finite number.
+    column_names
+        The features' names in the order of the model or of an earlier source. Features that carry names are put in
+        this order; those without names are taken as they are.
 
     Raises
     ------
@@ -61,11 +70,14 @@ def read_batches(
         block_bytes = max(1, block_bytes // _TEXT_SHARE)
     buffer = open_read_buffer(source, block_bytes, name=name)
     if kind.media_type == RECORDIO:
-        yield from _check(RecordIOReader(name, feature_dim).read(buffer), name, labels, feature_dim)
+        blocks = RecordIOReader(name, feature_dim).read(buffer)
+        yield from _check(blocks, name, labels, feature_dim, num_classes)
     elif kind.media_type == CSV:
         from eigenline.formats.csv.reader import CsvReader
 
-        yield from CsvReader(kind, name, labels, feature_dim, processes=processes).read(buffer)
+        reader = CsvReader(kind, name, labels, feature_dim, processes=processes, num_classes=num_classes)
+        for batch in reader.read(buffer):
+            yield batch if column_names is None else in_order_of(batch, column_names, name)
     else:
         from eigenline.formats.json.reader import read_json, read_json_lines
 
@@ -75,11 +87,15 @@ def read_batches(
                 "recordIO-protobuf or CSV."
             )
         read = read_json if kind.media_type == JSON else read_json_lines
-        yield from _check(read(buffer, name), name, labels, feature_dim)
+        yield from _check(read(buffer, name), name, labels, feature_dim, None)
 
 
 def _check(
-    blocks: Iterator[tuple[Block, int]], name: str, labels: Labels, feature_dim: int | None
+    blocks: Iterator[tuple[Block, int]],
+    name: str,
+    labels: Labels,
+    feature_dim: int | None,
+    num_classes: int | None,
 ) -> Iterator[Batch]:
     labelled: bool | None = None
     for block, first in blocks:
@@ -99,4 +115,9 @@ def _check(
         if labelled is not None and labelled != (block.labels is not None):
             raise DataError(f"{where}: some records have a label and some have none.")
         labelled = block.labels is not None
+        if block.labels is not None and num_classes is not None:
+            place = first_other(block.labels, num_classes)
+            if place is not None:
+                wrong = not_a_class(block.labels[place].item(), num_classes)
+                raise DataError(f"{name}, record {first + place}: {wrong}")
         yield Batch(block.features, block.labels)

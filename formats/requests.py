@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
 
 from eigenline.algorithms.batch import Features
 from eigenline.algorithms.errors import DataError
+from eigenline.formats.columns import in_order_of
 from eigenline.formats.content_types import CSV, JSON, RECORDIO, ContentType, parse_content_type
 from eigenline.formats.csv.reader import CsvReader
 from eigenline.formats.json.reader import parse_json, parse_json_lines
@@ -20,16 +22,26 @@ from eigenline.formats.recordio.record import parse_record, stack_rows
 _NAME: Final = "request"
 
 
-def read_features(body: bytes, content_type: ContentType | str, feature_dim: int | None = None) -> Features:
+def read_features(
+    body: bytes,
+    content_type: ContentType | str,
+    feature_dim: int | None = None,
+    column_names: Sequence[str] | None = None,
+) -> Features:
     """Read the records of a request.
 
     Parameters
     ----------
+    body
+        The request's body.
     content_type
-        CSV has no label unless it has a ``label_size``; then the label columns are skipped. Labels of
-        recordIO records are skipped.
+        CSV has no label unless it has a ``label_size`` or a ``target``; then the label columns are skipped. Labels
+        of recordIO records are skipped.
     feature_dim
         The number of features that the model takes.
+    column_names
+        The features' names, in the order in which the model takes them. CSV with a header is put in this order;
+        None takes its columns as they are.
 
     Returns
     -------
@@ -45,7 +57,7 @@ def read_features(body: bytes, content_type: ContentType | str, feature_dim: int
     kind = parse_content_type(content_type) if isinstance(content_type, str) else content_type
     if not body:
         raise DataError("The request's body is empty; expected at least one record.")
-    features = _read(body, kind)
+    features = _read(body, kind, column_names)
     rows, width = features.shape
     if not rows:
         raise DataError("The request holds no records.")
@@ -57,18 +69,21 @@ def read_features(body: bytes, content_type: ContentType | str, feature_dim: int
     return features
 
 
-def _read(body: bytes, kind: ContentType) -> Features:
+def _read(body: bytes, kind: ContentType, column_names: Sequence[str] | None) -> Features:
     if kind.media_type == CSV:
-        return _read_csv(body, kind)
+        return _read_csv(body, kind, column_names)
     if kind.media_type == RECORDIO:
         return _read_recordio(body)
     return parse_json(body, _NAME) if kind.media_type == JSON else parse_json_lines(body, _NAME)
 
 
-def _read_csv(body: bytes, kind: ContentType) -> Features:
+def _read_csv(body: bytes, kind: ContentType, column_names: Sequence[str] | None) -> Features:
     reader = CsvReader(kind, _NAME, "ignored", default_label_size=0, sniff_header=False)
     buffer = open_read_buffer(body, len(body), name=_NAME, unpack=False)
-    blocks = [batch.features for batch in reader.read(buffer)]
+    batches = reader.read(buffer)
+    if column_names is not None:
+        batches = (in_order_of(batch, column_names, _NAME) for batch in batches)
+    blocks = [batch.features for batch in batches]
     return _stack(blocks) if blocks else np.zeros((0, 0), np.float32)
 
 

@@ -17,9 +17,10 @@ _NUMBER: Final = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)
 _LONGEST_NUMBER: Final = 999  # characters; a double has at most 767 significant digits
 _TAB_BEFORE_QUOTE: Final = re.compile(r'(^|,) *\t[ \t]*"')
 BLANKS: Final = " \t\r"  # what may surround a number; JSON, which the fast parser follows, has the same
-_MISSING: Final = frozenset(
+MISSING: Final = frozenset(
     {"", "nan", "na", "n/a", "null", "none", "inf", "+inf", "-inf", "infinity", "-infinity", "?"}
 )
+_DECIMAL_COMMAS: Final = re.compile(r"[0-9];|;[0-9]")  # between commas: 1;0,5;3,7
 _LARGEST: Final = 3.4028235677973366e38  # beyond it, rounding to float32 gives infinity
 
 
@@ -46,31 +47,30 @@ def _is_decimal(cell: str) -> bool:
     return len(cell) <= _LONGEST_NUMBER and _NUMBER.fullmatch(cell) is not None
 
 
-def looks_like_names(cells: Sequence[str]) -> bool:
-    """Return whether a line can only be column names: every cell a word that does not stand for a number."""
-    return all(
-        any(map(str.isalpha, cell))
-        and cell.isprintable()
-        and not is_number(cell)
-        and cell.lower() not in _MISSING
-        and not set("{[:;|") & set(cell)
-        for cell in cells
-    )
-
-
 def parse_cells(
-    cells: Sequence[str], line: int, name: str, expected: int | None, names: Sequence[str] | None = None
+    cells: Sequence[str],
+    line: int,
+    name: str,
+    expected: int | None,
+    names: Sequence[str] | None = None,
+    label: int | None = None,
 ) -> list[float]:
     """Parse one line's cells.
 
     Parameters
     ----------
+    cells
+        Of the line.
     line
         Line number in the source, from 1.
+    name
+        What errors call the source.
     expected
         How many cells there should be; None for the first line.
     names
-        The columns' names, where there was a header.
+        The names of all columns, where there was a header.
+    label
+        The label's column, from 0, where there is one.
 
     Raises
     ------
@@ -83,13 +83,13 @@ def parse_cells(
             f"{width_hint(len(cells), expected)}{_separator_hint(cells)}"
         )
     values = []
-    for column, cell in enumerate(cells, start=1):
+    for column, cell in enumerate(cells):
         value = float(cell) if _is_decimal(cell) else math.nan
         if not abs(value) < _LARGEST:
-            label = f" ({excerpt(names[column - 1])})" if names and column <= len(names) else ""
+            named = f" ({excerpt(names[column])})" if names and column < len(names) else ""
             raise DataError(
-                f"{name}, line {line}, column {column}{label}: expected a number, got {_quote(cell)}."
-                f"{_cell_hint(cell, cells, line)}"
+                f"{name}, line {line}, column {column + 1}{named}: expected a number, got {_quote(cell)}."
+                f"{_cell_hint(cells, column, line, column == label)}"
             )
         values.append(value)
     return values
@@ -104,24 +104,41 @@ def _separator_hint(cells: Sequence[str]) -> str:
     for separator, word in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars"), (" ", "spaces")):
         if separator in first.strip():
             return f" The values seem to be separated by {word}; this format has commas."
+    if len(cells) > 1 and any(_DECIMAL_COMMAS.search(cell) for cell in cells):
+        return (
+            " The values seem to be separated by semicolons, with decimal commas, as Excel writes them in many "
+            "European languages; this format has commas between values and points in them."
+        )
     return ""
 
 
-def _cell_hint(cell: str, cells: Sequence[str], line: int) -> str:
+def _cell_hint(cells: Sequence[str], column: int, line: int, is_label: bool) -> str:
+    """Name the likely cause of a cell that is no number within float32."""
+    cell = cells[column]
     if cell.startswith(("{", "[")):
         return " This looks like JSON, but the content type says CSV."
     if re.match(r"[0-9]+:\S", cell):
         return " This looks like libsvm text; send sparse data as recordIO-protobuf."
+    if any("\r" in cell for cell in cells):
+        return " The lines end in carriage returns alone, as on old Macs; save the file with line feeds."
     if "\ufffd" in cell or not cell[:20].replace("\t", " ").isprintable():
         return " This is not text: is it a binary or compressed file, or not UTF-8?"
-    if _separator_hint(cells):
-        return _separator_hint(cells)
-    if cell.lower() in _MISSING:
+    if hint := _separator_hint(cells):
+        return hint
+    if cell.lower() in MISSING:
         return " Missing and infinite values must be filled in or left out beforehand."
     if _is_decimal(cell):
         return " It is too large for float32."
-    if line == 1:
+    if cell.startswith("#") and not column:
+        return " Comments are not understood here; leave them out."
+    if line == 1 and not any(map(is_number, cells)):
         return " If this line holds column names, say so: 'text/csv;header=present'."
     if re.fullmatch(r"[0-9]+,[0-9]+", cell):
         return " Decimal commas are not understood."
+    if is_label:
+        return (
+            " This column is taken for the label, which must be a number: encode classes as 0 and 1, or 0, 1, 2 "
+            "and so on. If the label is another column, put it first, or name it: "
+            "'text/csv;header=present;target=NAME'."
+        )
     return " Text categories must be encoded as numbers beforehand."

@@ -14,7 +14,7 @@ from eigenline.algorithms.batch import Features
 from eigenline.algorithms.errors import DataError, excerpt
 from eigenline.formats.json.instances import is_number, read_instance
 from eigenline.formats.json.parser import parser
-from eigenline.formats.likely_causes import width_hint
+from eigenline.formats.likely_causes import other_format, width_hint
 from eigenline.formats.read_buffer import ReadBuffer
 from eigenline.formats.recordio.record import Block, Row, stack_rows
 
@@ -172,10 +172,8 @@ def _refuse_constant(word: str) -> NoReturn:
 
 
 def _likely_cause(text: bytes) -> str:
-    if text[:4] == b"\x0a\x23\xd7\xce":
-        return " These are recordIO data, but the content type says JSON."
-    if text[:2] == b"\x1f\x8b":
-        return " These are gzip data."
+    if cause := other_format(text[:8], "JSON"):
+        return cause
     if text[:1].isdigit() or text[:1] == b"-":
         return " This looks like CSV, but the content type says JSON."
     return ""

@@ -16,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eigenline.algorithms.errors import DataError, excerpt
+from eigenline.formats.likely_causes import other_format
+from eigenline.formats.read_buffer import GZIP_MAGIC
 
 MAGIC: Final = 0xCED7230A
 MAGIC_BYTES: Final = MAGIC.to_bytes(4, "little")
@@ -278,8 +280,8 @@ def explain(data: NDArray[np.uint8], place: int, record: int, offset: int, name:
 
 
 def _likely_cause(head: bytes, at_start: bool) -> str:
-    if head[:2] == b"\x1f\x8b":
-        return " These are gzip data; give them as a file of their own, or unpack them first."
+    if head[:2] == GZIP_MAGIC:
+        return other_format(head, "recordIO")
     if not at_start:
         return " The record before it may be damaged."
     text = head.decode("utf-8", "replace").lstrip("\ufeff \t\r\n")
@@ -287,4 +289,4 @@ def _likely_cause(head: bytes, at_start: bool) -> str:
         return " This looks like JSON, but the content type says recordIO."
     if text[:1] and (text[0].isdigit() or text[0] in '+-."' or "," in text.split("\n")[0]):
         return f" This looks like CSV ({excerpt(text, 30)}), but the content type says recordIO."
-    return " Is the content type right?"
+    return f"{other_format(head, 'recordIO')} Is the content type right?"

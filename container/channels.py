@@ -7,21 +7,18 @@ import mmap
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from io import FileIO
 from pathlib import Path
-from typing import BinaryIO, Literal, TypeAlias, cast
+from typing import BinaryIO, TypeAlias, cast
 
 from eigenline.algorithms.batch import Batch, HeldBatches
-from eigenline.algorithms.errors import DataError, Stopped, UserError
+from eigenline.algorithms.errors import DataError, Stopped
 from eigenline.container.channel_files import WHOLE_BYTES, find_files, fingerprint
+from eigenline.container.columns import ChannelReader, Columns, Labels
 from eigenline.container.configuration import ChannelDescription
 from eigenline.container.pipes import TIMEOUT_SECONDS, Pipe
 from eigenline.container.stopping import Stopping
-from eigenline.formats.content_types import CSV, ContentType, parse_content_type
-from eigenline.formats.machine_limits import cpu_quota
-from eigenline.formats.read_buffer import GZIP_MAGIC, Source
-from eigenline.formats.reading import read_batches
+from eigenline.formats.read_buffer import GZIP_MAGIC
 from eigenline.formats.recordio.wrapped import unwrap
 
-Labels: TypeAlias = Literal["required", "ignored"]
 Blocks: TypeAlias = Generator[tuple[str, Batch], None, None]  # a file's or FIFO's name, and a block of it
 
 
@@ -38,6 +35,8 @@ class FileChannel:
         ``required`` (Linear Learner) or ``ignored`` (PCA).
     stopping
         True once the job was asked to stop; a pass then ends at the next block.
+    columns
+        Shared by all channels of the job.
     warn
         Receives sentences about the data.
     """
@@ -48,13 +47,14 @@ class FileChannel:
         files: Sequence[Path],
         labels: Labels,
         stopping: Stopping,
+        columns: Columns | None = None,
         warn: Callable[[str], None] = lambda text: None,
     ) -> None:
         self.name = description.name
         self.files = files
         self._stated_type = description.content_type
-        self._content_type = _content_type(description)
-        self._labels: Labels = labels
+        self._reader = ChannelReader(description, labels, columns or Columns())
+        self._reader.look_at(files[0])
         self._stopping = stopping
         self._warn = warn
         self._warned = False
@@ -65,7 +65,7 @@ class FileChannel:
     def describe(self) -> str:
         """Return what was found, for the log."""
         count, size = len(self.files), _sizes(self.files)
-        return f"{count} file{'s' * (count != 1)}, {sum(size) / 1e6:,.1f} MB, {self._stated_type}"
+        return f"{count} file{'s' * (count != 1)}, {sum(size) / 1e6:,.1f} MB, {self._reader.describe()}"
 
     def identity(self) -> str:
         """Return a text that differs for other data: their type, and the files' names, sizes and content.
@@ -87,11 +87,11 @@ class FileChannel:
         for path in self.files:
             with self._open(path) as file:
                 source = _mapped(file)
-                for batch in _batches(source, self._content_type, str(path), self._labels):
+                for batch in self._reader.batches(source, str(path)):
                     yield str(path), batch
                     if isinstance(source, mmap.mmap):
                         source.madvise(mmap.MADV_DONTNEED)  # what was read stays cached, but is not ours any more
-                if self._content_type.media_type == CSV and isinstance(source, mmap.mmap):
+                if self._reader.is_csv and isinstance(source, mmap.mmap):
                     unended += [path] * (not _ends_with_line(source[:2], source[-1:]))
         if unended and not self._warned:
             self._warned = True
@@ -122,10 +122,6 @@ def _sizes(files: Sequence[Path]) -> list[int]:
     return [path.stat().st_size for path in files]
 
 
-def _batches(source: Source, content_type: ContentType, name: str, labels: Labels) -> Iterator[Batch]:
-    return read_batches(source, content_type, name=name, labels=labels, processes=max(1, int(cpu_quota())))
-
-
 def _mapped(file: FileIO) -> mmap.mmap | FileIO:
     """Map a file into memory; where that cannot be done (some FastFile streams), read it as a stream."""
     try:
@@ -150,13 +146,13 @@ class PipeChannel:
         labels: Labels,
         stopping: Stopping,
         timeout_seconds: float = TIMEOUT_SECONDS,
+        columns: Columns | None = None,
     ) -> None:
         self.name = description.name
         self._stated_type = description.content_type
-        self._content_type = _content_type(description)
+        self._reader = ChannelReader(description, labels, columns or Columns())
         self._wrapped = description.wrapped
         self._folder = folder
-        self._labels: Labels = labels
         self._stopping = stopping
         self._timeout_seconds = timeout_seconds
         self._epoch = 0
@@ -168,11 +164,11 @@ class PipeChannel:
         path = self._folder / f"{self.name}_{self._epoch}"
         self._epoch += 1
         with Pipe(path, self._stopping, self._timeout_seconds) as pipe:
-            text = self._content_type.media_type == CSV
+            text = self._reader.is_csv
             content: BinaryIO = cast(BinaryIO, pipe)
             if self._wrapped:
                 content = cast(BinaryIO, unwrap(io.BufferedReader(pipe, 1 << 16), str(path), text))
-            for batch in _batches(content, self._content_type, str(path), self._labels):
+            for batch in self._reader.batches(content, str(path)):
                 yield str(path), batch
             if text and not self._wrapped and not _ends_with_line(pipe.first_bytes, pipe.last_byte):
                 # Nothing else would distinguish the end of the data from the death of who sends them.
@@ -184,18 +180,11 @@ class PipeChannel:
     def describe(self) -> str:
         """Return what the channel is, for the log."""
         wrapped = ", each object wrapped in a recordIO frame" if self._wrapped else ""
-        return f"pipe input mode under {self._folder / self.name}, {self._stated_type}{wrapped}"
+        return f"pipe input mode under {self._folder / self.name}, {self._reader.describe()}{wrapped}"
 
     def identity(self) -> str:
         """Return a text that differs for other data, as far as that is known without reading them."""
         return f"{self.name}: pipe of {self._stated_type}"
-
-
-def _content_type(description: ChannelDescription) -> ContentType:
-    try:
-        return parse_content_type(description.content_type)
-    except UserError as error:
-        raise DataError(f"Channel {description.name!r}: {error}") from error
 
 
 def _checked(channel: str, batches: Blocks, stopping: Stopping) -> Iterator[Batch]:
@@ -237,6 +226,7 @@ def open_channels(
     folder: Path,
     labels: Labels,
     stopping: Stopping,
+    columns: Columns | None = None,
     warn: Callable[[str], None] = lambda text: None,
 ) -> dict[str, Channel]:
     """Find all channels of a job.
@@ -251,6 +241,8 @@ def open_channels(
         ``required`` or ``ignored``.
     stopping
         True once the job was asked to stop.
+    columns
+        What is known of the columns; shared by all channels.
     warn
         Receives sentences about the data.
 
@@ -260,12 +252,15 @@ def open_channels(
         For a channel whose folder or files are missing or empty.
     """
     opened: dict[str, Channel] = {}
+    columns = columns or Columns(warn=warn)
     for description in descriptions:
         name = description.name
         if description.mode == "Pipe":
-            opened[name] = PipeChannel(description, folder, labels, stopping)
+            opened[name] = PipeChannel(description, folder, labels, stopping, columns=columns)
         else:
-            opened[name] = FileChannel(description, find_files(name, folder / name), labels, stopping, warn)
+            opened[name] = FileChannel(
+                description, find_files(name, folder / name), labels, stopping, columns, warn
+            )
     if "train" not in opened:
         raise DataError(
             "Channel 'train' is missing: training needs its records. "

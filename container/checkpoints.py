@@ -10,12 +10,14 @@ from pathlib import Path
 import numpy as np
 
 from eigenline.algorithms.errors import excerpt
+from eigenline.container.columns import Columns
 from eigenline.container.job import Arrays
 from eigenline.container.metric_lines import JobLog
 from eigenline.container.model_folder import write_together
 
 FILE = "checkpoint.npz"
 _KEY = "eigenline.job"
+_NAMES = "eigenline.feature_names"
 
 
 class NoCheckpoints:
@@ -41,12 +43,15 @@ class FolderCheckpoints:
         job is left alone and reported, because going on from it would give a model that nobody asked for.
     log
         Where a checkpoint that cannot be used is reported.
+    columns
+        Whose names are kept too: a job that goes on may have no need to read where they stood.
     """
 
-    def __init__(self, folder: Path, job: str, log: JobLog) -> None:
+    def __init__(self, folder: Path, job: str, log: JobLog, columns: Columns | None = None) -> None:
         self._folder = folder
         self._key = hashlib.sha256(job.encode()).hexdigest()
         self._log = log
+        self._columns = columns or Columns()
         self._failed = False
 
     def load(self) -> Arrays | None:
@@ -68,6 +73,9 @@ class FolderCheckpoints:
                 "training starts from the beginning and will replace it."
             )
             return None
+        names = state.pop(_NAMES, None)
+        if names is not None:
+            self._columns.names = tuple(names.tolist())
         self._log.info(f"Resuming from the checkpoint {path}.")
         return state
 
@@ -78,7 +86,10 @@ class FolderCheckpoints:
         to save a model, not to cost one.
         """
         buffer = io.BytesIO()
-        np.savez(buffer, allow_pickle=False, **{_KEY: np.array(self._key)}, **dict(state))
+        own = {_KEY: np.array(self._key)}
+        if self._columns.names is not None:
+            own[_NAMES] = np.array(self._columns.names)
+        np.savez(buffer, allow_pickle=False, **own, **dict(state))
         try:
             write_together(self._folder, {FILE: buffer.getvalue()})
         except OSError as error:

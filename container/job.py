@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from eigenline.algorithms.batch import Channels
 from eigenline.algorithms.linear_learner.model import LinearLearnerModel
 from eigenline.algorithms.pca.model import PCAModel
+from eigenline.container.columns import Columns
 from eigenline.container.metric_lines import JobLog
 
 Model: TypeAlias = PCAModel | LinearLearnerModel
@@ -36,6 +37,7 @@ class JobContext:
     log: JobLog
     checkpoints: Checkpoints
     stopping: Callable[[], bool]  # True once SIGTERM arrived: finish with the best model so far
+    columns: Columns = field(default_factory=Columns)  # what is known of the columns' names by now
 
 
 @dataclass(frozen=True)

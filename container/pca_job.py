@@ -47,7 +47,9 @@ def run(settings: PCASettings, context: JobContext) -> Outcome:
     _log_quality(log, "train", explained.of_training(trained))
     if on_test is not None:
         _log_quality(log, "test", on_test)
-    outcome = Outcome(trained.model, reports(settings, trained, on_test, sentences, seconds))
+    outcome = Outcome(
+        trained.model, reports(settings, trained, on_test, sentences, seconds, context.columns.names)
+    )
     log.metrics({"setuptime": seconds["setup"] * 1e3, "totaltime": (log.clock() - seconds["began"]) * 1e3})
     return outcome
 

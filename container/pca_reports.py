@@ -54,15 +54,16 @@ def reports(
     on_test: Explained | None,
     sentences: Sequence[str],
     seconds: Mapping[str, float],
+    names: Sequence[str] | None = None,
 ) -> dict[str, bytes]:
-    """Return file name -> content of all readable files."""
+    """Return file name -> content of all readable files; `names` are the features', where the data had them."""
     files = {
-        "report.json": _report(settings, trained, on_test, sentences, seconds),
+        "report.json": _report(settings, trained, on_test, sentences, seconds, names),
         "explained_variance.csv": _explained_variance_csv(trained, on_test),
     }
     components = trained.model.components
     if components.size <= _READABLE_VALUES:
-        files["components.csv"] = _components_csv(trained)
+        files["components.csv"] = _components_csv(trained, names)
     return files
 
 
@@ -72,6 +73,7 @@ def _report(
     on_test: Explained | None,
     sentences: Sequence[str],
     seconds: Mapping[str, float],
+    names: Sequence[str] | None,
 ) -> bytes:
     resolved = {name: getattr(settings, name) for name in declarations(PCASettings)}
     on_train = explained.of_training(trained)
@@ -92,6 +94,8 @@ def _report(
         "components_needed": {f"{share:g}": count for share, count in needed.items()},
         "seconds": {name: value for name, value in seconds.items() if name != "began"},
     }
+    if names is not None:
+        document["feature_names"] = list(names)
     if on_test is not None:
         document["test_explained_variance_ratio"] = on_test.ratios.tolist()
     return (json.dumps(document, indent=2) + "\n").encode()
@@ -127,17 +131,23 @@ def _explained_variance_csv(trained: TrainedPCA, on_test: Explained | None) -> b
     return ("\n".join(lines) + "\n").encode()
 
 
-def _components_csv(trained: TrainedPCA) -> bytes:
-    """One line a feature: its number from 1, its mean, its loading on each component, strongest first."""
+def _components_csv(trained: TrainedPCA, names: Sequence[str] | None) -> bytes:
+    """One line per feature: its name or number from 1, its mean, its loading per component, strongest first."""
     model = trained.model
     d, k = model.components.shape
     mean = np.zeros(d, np.float32) if model.mean is None else model.mean
     header = ",".join(["feature", "mean", *(f"component_{i}" for i in range(1, k + 1))])
-    table = np.column_stack([np.arange(1, d + 1), mean, model.components[:, _strongest_first(trained)]])
-    line = "%d" + ",%.9g" * (k + 1) + "\n"  # nine digits give every float32 back exactly
+    table = np.column_stack([mean, model.components[:, _strongest_first(trained)]])
+    line = ",%.9g" * (k + 1) + "\n"  # nine digits give every float32 back exactly
+    first = [str(number) for number in range(1, d + 1)] if names is None else [_cell(name) for name in names]
     # One format call for the whole table: ten times faster than formatting value by value.
-    text: str = (line * d) % tuple(table.ravel().tolist())
+    text: str = "".join(name.replace("%", "%%") + line for name in first) % tuple(table.ravel().tolist())
     return f"{header}\n{text}".encode()
+
+
+def _cell(text: str) -> str:
+    """Write a text as a cell of CSV."""
+    return '"' + text.replace('"', '""') + '"' if any(sign in text for sign in ',"\r\n') else text
 
 
 def _strongest_first(trained: TrainedPCA) -> NDArray[np.intp]:

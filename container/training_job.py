@@ -9,8 +9,9 @@ from typing import TextIO, cast
 
 from eigenline.algorithms.errors import DataError, Stopped, UserError
 from eigenline.container.algorithm_choice import DISPLAY_NAMES, LINEAR_LEARNER, PCA, choose_algorithm
-from eigenline.container.channels import Channel, Labels, hold_in_memory, open_channels
+from eigenline.container.channels import Channel, hold_in_memory, open_channels
 from eigenline.container.checkpoints import FolderCheckpoints, NoCheckpoints
+from eigenline.container.columns import Columns, Labels
 from eigenline.container.configuration import Configuration, Hosts, read_configuration, read_hosts
 from eigenline.container.failure import STOPPED, failure_text, note_on_models, traceback_text, write_failure
 from eigenline.container.folders import Folders, writable_folder
@@ -86,14 +87,18 @@ def _train(folders: Folders, environment: Mapping[str, str], log: JobLog, stoppi
     settings = job.read_settings(configuration.hyperparameters)
     log_resolved(log, settings)
     _refuse_shards(configuration)
-    channels = open_channels(configuration.channels, folders.data, _LABELS[algorithm], stopping, log.warning)
+    columns = Columns(settings.feature_dim if algorithm == PCA else None, log.warning)
+    channels = open_channels(
+        configuration.channels, folders.data, _LABELS[algorithm], stopping, columns, log.warning
+    )
     log_channels(log, channels, checkpoints=configuration.checkpoints is not None)
     writable_folder(folders.model)
     context = JobContext(
         hold_in_memory(channels, memory_limit()),
         log,
-        _checkpoints(configuration, algorithm, resolved_hyperparameters(settings), channels, log),
+        _checkpoints(configuration, algorithm, resolved_hyperparameters(settings), channels, columns, log),
         stopping,
+        columns,
     )
     outcome = job.run(settings, context)
     _save(outcome, folders, configuration.hosts, log)
@@ -117,6 +122,7 @@ def _checkpoints(
     algorithm: str,
     resolved: Mapping[str, object],
     channels: Mapping[str, Channel],
+    columns: Columns,
     log: JobLog,
 ) -> FolderCheckpoints | NoCheckpoints:
     if configuration.checkpoints is None:
@@ -127,7 +133,7 @@ def _checkpoints(
         writable_folder(configuration.checkpoints)
     except UserError as error:
         log.warning(f"No checkpoint will be saved. {error}")
-    return FolderCheckpoints(configuration.checkpoints, "\n".join(identity), log)
+    return FolderCheckpoints(configuration.checkpoints, "\n".join(identity), log, columns)
 
 
 def _save(outcome: Outcome, folders: Folders, hosts: Hosts, log: JobLog) -> None:

@@ -187,6 +187,56 @@ def test_a_manifest_channel(start: Start, pca_tree: Tree) -> None:
     assert result.code == 0, result.log
 
 
+def _named_csv(features: np.ndarray, labels: np.ndarray, order: list[int], label_place: int) -> bytes:
+    """A table with a header, its features in some order and its label in some place."""
+    columns = [f"feature {number}" for number in order]
+    columns.insert(label_place, "bought")
+    rows = np.insert(features[:, order], label_place, labels, axis=1)
+    return (",".join(columns) + "\n").encode() + b"".join(
+        b",".join(b"%.9g" % value for value in row) + b"\n" for row in rows
+    )
+
+
+@clause("Input", "columns with names: matched over files and channels in any order, the label by its name")
+def test_columns_with_names(start: Start, linear_tree: Tree, rng: np.random.Generator) -> None:
+    """A test channel with its columns turned round scores as one that has them in order."""
+    features, labels = labelled_rows(rng)
+    (linear_tree.root / "input/data/train/matrix_0.pbr").unlink()
+    linear_tree.put("train", "a.csv", _named_csv(features[:200], labels[:200], [0, 1, 2, 3, 4, 5], 6))
+    linear_tree.put("train", "b.csv", _named_csv(features[200:], labels[200:], [3, 1, 5, 0, 2, 4], 2))
+    linear_tree.put("test", "a.csv", _named_csv(features, labels, [5, 4, 3, 2, 1, 0], 0))
+    linear_tree.channels = {name: {"ContentType": "text/csv;target=bought"} for name in ("train", "test")}
+    result = start(linear_tree.write()).wait()
+    assert result.code == 0, result.log
+    report = json.loads((linear_tree.root / "model/report.json").read_bytes())
+    names = [f"feature {number}" for number in range(6)]
+    assert report["feature_names"] == names
+    metrics = report["metrics"]
+    assert metrics["test:binary_classification_accuracy"] == metrics["train:binary_classification_accuracy"] > 0.9
+    table = (linear_tree.root / "model/coefficients.csv").read_text().splitlines()
+    assert [line.partition(",")[0] for line in table[2:]] == names
+    model = linear_tree.model()
+    assert isinstance(model, LinearLearnerModel)
+    assert np.mean(model.predict(features).predicted_label == labels) > 0.9
+
+
+@clause("Input", "`text/csv` of PCA with exactly `feature_dim` columns has no label")
+def test_pca_of_a_table_without_a_label(start: Start, pca_tree: Tree, rng: np.random.Generator) -> None:
+    features, labels = labelled_rows(rng)
+    (pca_tree.root / "input/data/train/matrix_0.pbr").unlink()
+    pca_tree.put("train", "a.csv", _named_csv(features[:, 1:], labels, [0, 1, 2, 3, 4], 5))
+    pca_tree.channels["train"]["ContentType"] = "text/csv"
+    result = start(pca_tree.write()).wait()
+    assert result.code == 0, result.log
+    assert "no label, because lines have feature_dim=6 values" in result.log
+    report = json.loads((pca_tree.root / "model/report.json").read_bytes())
+    names = [*(f"feature {number}" for number in range(5)), "bought"]
+    assert report["feature_dim"] == 6
+    assert report["feature_names"] == names
+    table = (pca_tree.root / "model/components.csv").read_text().splitlines()
+    assert [line.partition(",")[0] for line in table[1:]] == names
+
+
 @clause("Input", "channels `validation` and `test` are read and scored")
 def test_validation_and_test_channels(start: Start, linear_tree: Tree, rng: np.random.Generator) -> None:
     for name in ("validation", "test"):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import mmap
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+import os
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from io import FileIO
 from pathlib import Path
 from typing import BinaryIO, TypeAlias, cast
@@ -14,7 +15,9 @@ from eigenline.algorithms.errors import DataError, Stopped
 from eigenline.container.channel_files import WHOLE_BYTES, find_files, fingerprint
 from eigenline.container.columns import ChannelReader, Columns, Labels
 from eigenline.container.configuration import ChannelDescription
+from eigenline.container.metric_lines import JobLog, silent_log
 from eigenline.container.pipes import TIMEOUT_SECONDS, Pipe
+from eigenline.container.reading_progress import ReadingProgress
 from eigenline.container.stopping import Stopping
 from eigenline.formats.read_buffer import GZIP_MAGIC
 from eigenline.formats.recordio.wrapped import unwrap
@@ -37,8 +40,8 @@ class FileChannel:
         True once the job was asked to stop; a pass then ends at the next block.
     columns
         Shared by all channels of the job.
-    warn
-        Receives sentences about the data.
+    log
+        Receives warnings about the data, and how far a long pass is.
     """
 
     def __init__(
@@ -48,7 +51,7 @@ class FileChannel:
         labels: Labels,
         stopping: Stopping,
         columns: Columns | None = None,
-        warn: Callable[[str], None] = lambda text: None,
+        log: JobLog | None = None,
     ) -> None:
         self.name = description.name
         self.files = files
@@ -56,7 +59,8 @@ class FileChannel:
         self._reader = ChannelReader(description, labels, columns or Columns())
         self._reader.look_at(files[0])
         self._stopping = stopping
-        self._warn = warn
+        self._log = log or silent_log()
+        self._progress = ReadingProgress(description.name, sum(_sizes(files)), self._log)
         self._warned = False
 
     def __iter__(self) -> Iterator[Batch]:
@@ -84,18 +88,21 @@ class FileChannel:
 
     def _read(self) -> Blocks:
         unended = []
+        self._progress.begin()
         for path in self.files:
             with self._open(path) as file:
                 source = _mapped(file)
-                for batch in self._reader.batches(source, str(path)):
+                for batch, offset in self._reader.batches(source, str(path)):
+                    self._progress.update(offset if isinstance(source, mmap.mmap) else file.tell())
                     yield str(path), batch
                     if isinstance(source, mmap.mmap):
                         source.madvise(mmap.MADV_DONTNEED)  # what was read stays cached, but is not ours any more
                 if self._reader.is_csv and isinstance(source, mmap.mmap):
                     unended += [path] * (not _ends_with_line(source[:2], source[-1:]))
+                self._progress.end_file(os.fstat(file.fileno()).st_size)
         if unended and not self._warned:
             self._warned = True
-            self._warn(_unended_files(self.name, unended))
+            self._log.warning(_unended_files(self.name, unended))
 
     def _open(self, path: Path) -> FileIO:
         try:
@@ -125,9 +132,11 @@ def _sizes(files: Sequence[Path]) -> list[int]:
 def _mapped(file: FileIO) -> mmap.mmap | FileIO:
     """Map a file into memory; where that cannot be done (some FastFile streams), read it as a stream."""
     try:
-        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except (OSError, ValueError):
         return file
+    # What is packed is read once and in order, and of a stream it is known how far that is.
+    return file if mapped[:2] == GZIP_MAGIC else mapped
 
 
 class PipeChannel:
@@ -147,10 +156,12 @@ class PipeChannel:
         stopping: Stopping,
         timeout_seconds: float = TIMEOUT_SECONDS,
         columns: Columns | None = None,
+        log: JobLog | None = None,
     ) -> None:
         self.name = description.name
         self._stated_type = description.content_type
         self._reader = ChannelReader(description, labels, columns or Columns())
+        self._progress = ReadingProgress(description.name, None, log or silent_log())
         self._wrapped = description.wrapped
         self._folder = folder
         self._stopping = stopping
@@ -168,7 +179,9 @@ class PipeChannel:
             content: BinaryIO = cast(BinaryIO, pipe)
             if self._wrapped:
                 content = cast(BinaryIO, unwrap(io.BufferedReader(pipe, 1 << 16), str(path), text))
-            for batch in self._reader.batches(content, str(path)):
+            self._progress.begin()
+            for batch, offset in self._reader.batches(content, str(path)):
+                self._progress.update(offset)
                 yield str(path), batch
             if text and not self._wrapped and not _ends_with_line(pipe.first_bytes, pipe.last_byte):
                 # Nothing else would distinguish the end of the data from the death of who sends them.
@@ -227,7 +240,7 @@ def open_channels(
     labels: Labels,
     stopping: Stopping,
     columns: Columns | None = None,
-    warn: Callable[[str], None] = lambda text: None,
+    log: JobLog | None = None,
 ) -> dict[str, Channel]:
     """Find all channels of a job.
 
@@ -243,8 +256,8 @@ def open_channels(
         True once the job was asked to stop.
     columns
         What is known of the columns; shared by all channels.
-    warn
-        Receives sentences about the data.
+    log
+        Receives warnings about the data, and how far a long pass is.
 
     Raises
     ------
@@ -252,14 +265,14 @@ def open_channels(
         For a channel whose folder or files are missing or empty.
     """
     opened: dict[str, Channel] = {}
-    columns = columns or Columns(warn=warn)
+    columns = columns or Columns()
     for description in descriptions:
         name = description.name
         if description.mode == "Pipe":
-            opened[name] = PipeChannel(description, folder, labels, stopping, columns=columns)
+            opened[name] = PipeChannel(description, folder, labels, stopping, columns=columns, log=log)
         else:
             opened[name] = FileChannel(
-                description, find_files(name, folder / name), labels, stopping, columns, warn
+                description, find_files(name, folder / name), labels, stopping, columns, log
             )
     if "train" not in opened:
         raise DataError(

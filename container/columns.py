@@ -189,8 +189,8 @@ class ChannelReader:
             self._kind = ContentType(CSV, {**self._kind.parameters, "label_size": "0"})
             self._stated += f"; no label, because lines have feature_dim={self._columns.feature_dim} values"
 
-    def batches(self, source: Source, name: str) -> Iterator[Batch]:
-        """Read a source, columns in the model's order.
+    def batches(self, source: Source, name: str) -> Iterator[tuple[Batch, int]]:
+        """Read a source, columns in the model's order; yield with each batch how many bytes were read by then.
 
         Raises
         ------
@@ -200,7 +200,14 @@ class ChannelReader:
         where = f"Channel {self._channel!r}: {name}"
         labels = self._labels if self._target is None else "ignored"
         threads = max(1, int(cpu_quota()))
-        for batch in read_batches(source, self._kind, name=name, labels=labels, processes=threads):
+        read = 0
+
+        def observe(offset: int) -> None:
+            nonlocal read
+            read = offset
+
+        blocks = read_batches(source, self._kind, name=name, labels=labels, processes=threads, observe=observe)
+        for batch in blocks:
             if not len(batch):
                 continue
             labelled = batch if self._target is None else self._labelled(batch, where)
@@ -210,7 +217,7 @@ class ChannelReader:
                     f"label, but feature_dim is {self._columns.feature_dim}. Where there is no label, say so: "
                     "text/csv;label_size=0"
                 )
-            yield self._columns.arranged(labelled, where)
+            yield self._columns.arranged(labelled, where), read
             if not self._checked_label:
                 self._checked_label = True
                 self._columns.check_label_position(where)

@@ -88,9 +88,7 @@ def _train(folders: Folders, environment: Mapping[str, str], log: JobLog, stoppi
     log_resolved(log, settings)
     _refuse_shards(configuration)
     columns = Columns(settings.feature_dim if algorithm == PCA else None, log.warning)
-    channels = open_channels(
-        configuration.channels, folders.data, _LABELS[algorithm], stopping, columns, log.warning
-    )
+    channels = open_channels(configuration.channels, folders.data, _LABELS[algorithm], stopping, columns, log)
     log_channels(log, channels, checkpoints=configuration.checkpoints is not None)
     writable_folder(folders.model)
     context = JobContext(

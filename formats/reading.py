@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final, Literal, TypeAlias
 
 from eigenline.algorithms.batch import Batch
@@ -11,7 +11,7 @@ from eigenline.formats.columns import in_order_of
 from eigenline.formats.content_types import CSV, JSON, RECORDIO, ContentType, parse_content_type
 from eigenline.formats.labels import first_other, not_a_class
 from eigenline.formats.likely_causes import width_hint
-from eigenline.formats.read_buffer import Source, open_read_buffer
+from eigenline.formats.read_buffer import ReadBuffer, Source, open_read_buffer
 from eigenline.formats.recordio.reader import RecordIOReader
 from eigenline.formats.recordio.record import Block
 
@@ -31,6 +31,7 @@ def read_batches(
     processes: int = 1,
     num_classes: int | None = None,
     column_names: Sequence[str] | None = None,
+    observe: Callable[[int], None] = lambda offset: None,
 ) -> Iterator[Batch]:
     """Read all records of a source, in order, as batches of about `block_bytes`.
 
@@ -57,6 +58,8 @@ def read_batches(
     column_names
         The features' names in the order of the model or of an earlier source. Features that carry names are put in
         this order; those without names are taken as they are.
+    observe
+        Receives with each batch how many (unpacked) bytes of the source were read by then.
 
     Raises
     ------
@@ -69,6 +72,21 @@ def read_batches(
     if kind.media_type == CSV:
         block_bytes = max(1, block_bytes // _TEXT_SHARE)
     buffer = open_read_buffer(source, block_bytes, name=name)
+    for batch in _batches(buffer, kind, name, labels, feature_dim, processes, num_classes, column_names):
+        observe(buffer.offset)
+        yield batch
+
+
+def _batches(
+    buffer: ReadBuffer,
+    kind: ContentType,
+    name: str,
+    labels: Labels,
+    feature_dim: int | None,
+    processes: int,
+    num_classes: int | None,
+    column_names: Sequence[str] | None,
+) -> Iterator[Batch]:
     if kind.media_type == RECORDIO:
         blocks = RecordIOReader(name, feature_dim).read(buffer)
         yield from _check(blocks, name, labels, feature_dim, num_classes)

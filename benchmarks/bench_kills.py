@@ -1,7 +1,6 @@
-"""Kill and resume: SIGKILL at random moments of a job, the same command again, and are the bytes the same?
+"""Kill and resume: SIGKILL at random moments of a job, then the same command again, and the bytes compared.
 
-Both algorithms in both of their ways. A job is killed at a random moment of what it takes, then started again until
-it is done, each time perhaps killed again; its artifact must be the one of a job that nobody interrupted.
+Both algorithms in both of their ways. A job is killed at random moments of what it takes and started again; its artifact must be the one of a job that nobody interrupted.
 
     python -m benchmarks.bench_kills [kills]
 """

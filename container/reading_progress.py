@@ -60,6 +60,6 @@ class ReadingProgress:
         whole = self._num_bytes
         left = seconds * max(0, whole - read) / read
         self._log.info(
-            f"{which}: {read / 1e6:,.0f} of {whole / 1e6:,.0f} MB ({100 * read / whole:.0f} %) in {seconds:.0f} s; "
-            f"the rest of this pass takes about {left:.0f} s."
+            f"{which}: {read / 1e6:,.0f} of {whole / 1e6:,.0f} MB ({100 * read / whole:.0f} %) in "
+            f"{seconds:.0f} s; the rest of this pass takes about {left:.0f} s."
         )

@@ -1,6 +1,6 @@
 """Kill and resume: SIGKILL at random moments of a job, then the same command again, and the bytes compared.
 
-Both algorithms in both of their ways. A job is killed at random moments of what it takes and started again; its artifact must be the one of a job that nobody interrupted.
+Both algorithms in both of their ways. A job is killed at random moments of what it takes and started again; its
 
     python -m benchmarks.bench_kills [kills]
 """

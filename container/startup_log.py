@@ -1,4 +1,4 @@
-"""The first lines of a job's log: what runs, what it was told, what it made of that, and the data it found."""
+"""The first lines of a job's log: what runs, what was given, what that means, and the data that were found."""
 
 from __future__ import annotations
 
@@ -25,8 +25,9 @@ def resolved_hyperparameters(settings: Any) -> dict[str, object]:
 
 
 def log_machine(log: JobLog, environment: Mapping[str, str] = os.environ) -> None:
-    """Say what runs where: versions, CPUs, BLAS threads and memory as this container may use them."""
-    log.plain("Docker entrypoint called with argument(s): train")
+    """Log what runs where: versions, CPUs, BLAS threads and memory as this container may use them."""
+    if os.getppid() == 1:  # the process outside training is a container's first
+        log.plain("Docker entrypoint called with argument(s): train")
     python = ".".join(map(str, sys.version_info[:3]))
     log.info(f"eigenline {version()}, Python {python}, numpy {np.__version__}")
     log.info(

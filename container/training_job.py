@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import time
 from collections.abc import Mapping
-from typing import TextIO, cast
+from typing import Any, TextIO, cast
 
 from eigenline.algorithms.errors import DataError, Stopped, UserError
 from eigenline.container.algorithm_choice import DISPLAY_NAMES, LINEAR_LEARNER, PCA, choose_algorithm
@@ -87,7 +87,7 @@ def _train(folders: Folders, environment: Mapping[str, str], log: JobLog, stoppi
     settings = job.read_settings(configuration.hyperparameters)
     log_resolved(log, settings)
     _refuse_shards(configuration)
-    columns = Columns(settings.feature_dim if algorithm == PCA else None, log.warning)
+    columns = _columns(algorithm, settings, log)
     channels = open_channels(configuration.channels, folders.data, _LABELS[algorithm], stopping, columns, log)
     log_channels(log, channels, checkpoints=configuration.checkpoints is not None)
     writable_folder(folders.model)
@@ -103,6 +103,13 @@ def _train(folders: Folders, environment: Mapping[str, str], log: JobLog, stoppi
     if stopping():
         log.info(f"Stopped by {stopping.signal_name}: the best model so far was saved.")
     log.info(f"Done in {time.perf_counter() - started:.2f} seconds; the model is in {folders.model}.")
+
+
+def _columns(algorithm: str, settings: Any, log: JobLog) -> Columns:
+    if algorithm == PCA:
+        return Columns(feature_dim=settings.feature_dim, warn=log.warning)
+    num_classes = 2 if settings.is_binary else None if settings.is_regression else settings.num_classes
+    return Columns(num_classes=num_classes, warn=log.warning)
 
 
 def _refuse_shards(configuration: Configuration) -> None:

@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 CODE := algorithms formats container serve command eigenline/*.py image tests benchmarks examples
 IMAGE ?= eigenline
 
-.PHONY: help setup demo test check fmt bench image image-test lock clean
+.PHONY: help setup demo test check fmt bench image image-test tools mutants lock clean
 
 help:            ## show these targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -52,6 +52,10 @@ tools:           ## environments of SageMaker's SDKs, schemathesis and MXNet, fo
 
 image-test: $(READY) tools image ## build the image and drive it from outside: contract, faults, SageMaker SDKs
 	EIGENLINE_IMAGE=$(IMAGE) tests/contract/run_image_tests.sh $(BIN)/python
+
+mutants: $(READY) ## change the code in small ways; list what no test notices (PIECES="formats/csv serve" SAMPLE=50)
+	@tests/make_tool.sh mutants build/mutants
+	@build/mutants/bin/python tests/mutants.py $(BIN)/python --sample $(or $(SAMPLE),20) $(PIECES)
 
 fmt: $(READY)    ## format, and mend what the linter can mend
 	$(BIN)/ruff format $(CODE)

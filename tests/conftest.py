@@ -19,6 +19,13 @@ hypothesis.settings.register_profile(
     "untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.load_profile("untimed")
+# For `make mutants`, which wants to know that a test fails, not the smallest example.
+hypothesis.settings.register_profile(
+    "unshrunk",
+    hypothesis.settings.get_profile("untimed"),
+    phases=[hypothesis.Phase.explicit, hypothesis.Phase.generate],
+    database=None,
+)
 
 
 @pytest.fixture(autouse=True)

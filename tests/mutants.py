@@ -21,6 +21,7 @@ from cosmic_ray.work_db import WorkDB, use_db
 from cosmic_ray.work_item import WorkerOutcome, WorkResult
 
 ROOT = Path(__file__).parents[1]
+OPTIONS = "-x -q -p no:cacheprovider --hypothesis-profile=unshrunk -m 'not slow and not image'"
 # what is changed -> the tests that should notice
 PIECES = {
     "formats/recordio": "tests/formats/recordio tests/fuzz",
@@ -33,7 +34,7 @@ PIECES = {
     "algorithms/linear_learner": "tests/algorithms/linear_learner",
     "algorithms": "tests/algorithms",
 }
-NOT_SOURCE = (".*", "build", "dist", "demo", "*.egg-info", "__pycache__", "docs")
+NOT_SOURCE = (".*", "build", "dist", "demo", "*.egg-info", "__pycache__")
 # `X | None` in an annotation, which nothing evaluates; and what a generator of code wrote
 WITHOUT_EFFECT = "ReplaceBinaryOperator_BitOr"
 GENERATED = "_pb2.py"
@@ -43,7 +44,7 @@ CONFIGURATION = """[cosmic-ray]
 module-path = {modules}
 timeout = {seconds}
 excluded-modules = []
-test-command = "{python} -m pytest -x -q -p no:cacheprovider --hypothesis-profile=unshrunk -m {marks} {tests}"
+test-command = "{python} -m pytest {options} {tests}"
 [cosmic-ray.distributor]
 name = "local"
 """
@@ -76,7 +77,11 @@ def run_piece(piece: str, copy: Path, python: str, count: int, seed: int) -> tup
     configuration, database = folder / "configuration.toml", folder / "session.sqlite"
     configuration.write_text(
         CONFIGURATION.format(
-            modules=modules_of(piece), seconds=SECONDS_PER_MUTANT, python=python, tests=PIECES[piece]
+            modules=modules_of(piece),
+            seconds=SECONDS_PER_MUTANT,
+            python=python,
+            options=OPTIONS,
+            tests=PIECES[piece],
         )
     )
     environment = {**os.environ, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}

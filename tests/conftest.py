@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import numpy as np
@@ -56,11 +57,13 @@ class ReferenceData:
             pytest.skip(f"{name} may not be shipped; tests/data/README.md says where it is found")
         return ReferenceData(*found) if found[0].is_dir() else found[0]
 
-    def is_dir(self) -> bool:
-        return True
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._places[0], name)
 
     def __fspath__(self) -> str:
         return str(self._places[0])
+
+    __str__ = __fspath__
 
 
 @pytest.fixture(scope="session")

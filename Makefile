@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 CODE := algorithms formats container serve command eigenline/*.py image tests benchmarks examples
 IMAGE ?= eigenline
 
-.PHONY: help setup demo test check fmt bench image image-test lock clean
+.PHONY: help setup demo test lint check fmt bench image image-test tools mutants lock clean
 
 help:            ## show these targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -25,10 +25,12 @@ demo: $(READY)   ## run both MNIST walkthroughs through the real `train` and `se
 test: $(READY)   ## run all tests; those of the image, which need a Docker engine, are `make image-test`
 	$(BIN)/python -m pytest -n auto -m 'not image'
 
-check: $(READY)  ## format, lint, types and the fast tests: green before every commit
+lint: $(READY)   ## format, lint and types, of every file of the package
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/python -m tests.check_types
+
+check: lint      ## lint and the fast tests: green before every commit
 	$(BIN)/python -m pytest -n auto -m 'not slow and not image'
 
 bench: $(READY)  ## speed and quality beside the peers (TOPICS="pca csv" runs some)
@@ -52,6 +54,10 @@ tools:           ## environments of SageMaker's SDKs, schemathesis and MXNet, fo
 
 image-test: $(READY) tools image ## build the image and drive it from outside: contract, faults, SageMaker SDKs
 	EIGENLINE_IMAGE=$(IMAGE) tests/contract/run_image_tests.sh $(BIN)/python
+
+mutants: $(READY) ## change the code in small ways; list what no test notices (PIECES="formats/csv serve" SAMPLE=50)
+	@tests/make_tool.sh mutants build/mutants
+	@build/mutants/bin/python tests/mutants.py $(BIN)/python --sample $(or $(SAMPLE),20) $(PIECES)
 
 fmt: $(READY)    ## format, and mend what the linter can mend
 	$(BIN)/ruff format $(CODE)

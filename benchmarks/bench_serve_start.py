@@ -51,7 +51,7 @@ def main() -> None:
             "Python alone": "pass",
             "numpy": "import numpy",
             "Flask": "import flask",
-            "everything that serve imports": "import eigenline.serve.app, eigenline.serve.worker, gunicorn.app.base",
+            "all that serve imports": "import eigenline.serve.app, eigenline.serve.worker, gunicorn.app.base",
         }
         waited: dict[str, list[float]] = {"serve": [], "gunicorn around a bare function": []}
         for _ in range(7):

@@ -20,6 +20,7 @@ from eigenline.algorithms.linear_learner.thresholds import ThresholdCurve
 _READABLE_VALUES = 2_000_000
 _CURVE_POINTS = 1000
 _PAGE_POINTS = 200
+_REPORTED_FEATURES = 20_000
 
 
 def reports(
@@ -143,6 +144,9 @@ def _report(
     }
     if found.column_names:
         document["feature_names"] = list(found.column_names)
+    if found.feature_dim <= _REPORTED_FEATURES:  # the page begins with the average record, and standardises
+        document["feature_mean"] = found.moments.mean.tolist()
+        document["feature_deviation"] = found.moments.deviation.tolist()
     tables = {c: s.confusion.tolist() for c, s in scores.items() if s.confusion is not None}
     if tables:
         document["confusion"] = tables

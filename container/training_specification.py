@@ -102,10 +102,10 @@ def text_of(value: object) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print a training specification: python -m container.training_specification ALGORITHM IMAGE."""
+    """Print a training specification: python -m eigenline.container.training_specification ALGORITHM IMAGE."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     if len(given) != 2 or given[0] not in _CHANNELS:
-        sys.stderr.write("usage: python -m container.training_specification pca|linear-learner IMAGE\n")
+        sys.stderr.write("usage: python -m eigenline.container.training_specification pca|linear-learner IMAGE\n")
         return 2
     sys.stdout.write(json.dumps(training_specification(given[0], given[1]), indent=2) + "\n")
     return 0

@@ -64,9 +64,6 @@ def create_app(
         service = Service(settings, model)
         _add_single_model(app, service, model)
     app.extensions["service"] = service
-    add_openapi(app, settings, None if settings.multi_model else model)
-    if settings.page:
-        add_page(app, settings, model if not settings.multi_model else None, app.extensions.get("registry"))
     if metrics is not None:
         app.extensions["metrics"] = metrics
         app.add_url_rule(
@@ -74,6 +71,9 @@ def create_app(
             view_func=lambda: Response(metrics.text(), content_type="text/plain; version=0.0.4; charset=utf-8"),
             endpoint="metrics",
         )
+    add_openapi(app, settings, None if settings.multi_model else model)
+    if settings.page:
+        add_page(app, settings, model if not settings.multi_model else None, app.extensions.get("registry"))
     # One byte more than allowed is read at most; the command `serve` refuses before it reads anything.
     app.config["MAX_CONTENT_LENGTH"] = settings.max_payload_bytes
     app.add_url_rule("/ping", view_func=lambda: _response(service.ping()), endpoint="ping")

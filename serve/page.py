@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import math
+import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -14,19 +15,21 @@ from flask import Flask, Response, render_template_string, request
 from markupsafe import Markup
 from numpy.typing import NDArray
 
+from eigenline.algorithms.pca.model import PCAModel
 from eigenline.serve.columns import available_columns, default_columns
-from eigenline.serve.examples import examples
 from eigenline.serve.models import ServedModel
 from eigenline.serve.registry import Registry
-from eigenline.serve.report_view import curves, view
+from eigenline.serve.report_view import curves, numbers_of, view
 from eigenline.serve.settings import Settings
 
+_SHORT: Final = 12  # more features than these are not written out
 _MOST_IMAGES: Final = 24
 _MOST_BARS: Final = 24
 _LARGEST_SIDE: Final = 128
-# Everything the page needs is within it; it talks to this server only.
+_MOST_NAMES: Final = 5000
+# Everything the page needs is within it; it talks to this server only. The nonce is another one for each answer.
 _POLICY: Final = (
-    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:; "
+    "default-src 'none'; style-src 'nonce-{nonce}'; script-src 'nonce-{nonce}'; img-src data:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 
@@ -37,14 +40,19 @@ def add_page(app: Flask, settings: Settings, model: ServedModel | None, registry
 
     def page() -> Response:
         facts = _single(model, settings) if model is not None else _multi(registry)
-        html = render_template_string(parts["html"], css=parts["css"], script=parts["js"], **facts)
-        return Response(
-            html,
-            content_type="text/html; charset=utf-8",
-            headers={"Content-Security-Policy": _POLICY, "X-Content-Type-Options": "nosniff"},
-        )
+        nonce = secrets.token_urlsafe(16)
+        html = render_template_string(parts["html"], css=parts["css"], script=parts["js"], nonce=nonce, **facts)
+        policy = _POLICY.format(nonce=nonce)
+        return Response(html, content_type="text/html; charset=utf-8", headers={"Content-Security-Policy": policy})
 
     app.add_url_rule("/", view_func=page, endpoint="page")
+    if model is not None:
+        average = _average(model).astype("<f4").tobytes()
+        app.add_url_rule(
+            "/page/average",
+            view_func=lambda: Response(average, content_type="application/octet-stream"),
+            endpoint="average",
+        )
 
 
 def _single(model: ServedModel, settings: Settings) -> dict[str, Any]:
@@ -61,11 +69,18 @@ def _single(model: ServedModel, settings: Settings) -> dict[str, Any]:
         "defaults": (*defaults, *pictured) if side else defaults,
         "threshold": _threshold(model, settings),
         "reports": [view(name, report) for name, report in model.reports.items()],
-        "examples": examples(model, request.host),
+        "examples": _examples(model, request.host),
         "data": _embedded(
             {
                 "side": side,
-                "example": ",".join(f"{value:.6g}" for value in _example(model)),
+                "kind": "pca" if model.linear is None else model.linear.predictor_type,
+                "features": model.feature_dim,
+                "names": _feature_names(model),
+                "average_known": _known_average(model) is not None,
+                "scale": _scale(model),
+                "order": None if model.pca is None else _strongest_first(model.pca)[:_MOST_IMAGES].tolist(),
+                "threshold": _threshold(model, settings),
+                "columns": available_columns(model),
                 "images": _images(model, side),
                 "images_caption": _images_caption(model),
                 "bars": [] if side else _bars(model),
@@ -99,7 +114,7 @@ def _multi(registry: Registry | None) -> dict[str, Any]:
                 f"curl -X DELETE {host}/models/a",
             )
         ],
-        "data": _embedded({"side": None, "example": "", "images": [], "bars": [], "curves": []}),
+        "data": _embedded({"side": None, "images": [], "bars": [], "curves": []}),
     }
 
 
@@ -153,11 +168,38 @@ def square_side(feature_dim: int) -> int | None:
     return side if side * side == feature_dim and 4 <= side <= _LARGEST_SIDE else None
 
 
-def _example(model: ServedModel) -> NDArray[np.float32]:
-    """Return a record to begin with: the mean of the training data where it is known, zeros otherwise."""
-    if model.pca is not None and model.pca.mean is not None and model.feature_dim <= _LARGEST_SIDE**2:
+def _known_average(model: ServedModel) -> NDArray[np.float32] | None:
+    """Return the mean of the training data, where the artifact or the report has it."""
+    if model.pca is not None:
         return model.pca.mean
-    return np.zeros(min(model.feature_dim, _LARGEST_SIDE**2), np.float32)
+    values = numbers_of(model.reports.get("linear-learner", {}), "feature_mean", model.feature_dim)
+    return None if values is None else np.array(values, np.float32)
+
+
+def _average(model: ServedModel) -> NDArray[np.float32]:
+    """Return a record to begin with: the average one where it is known, zeros otherwise."""
+    known = _known_average(model)
+    return np.zeros(model.feature_dim, np.float32) if known is None else known
+
+
+def _deviation(model: ServedModel) -> NDArray[np.float32] | None:
+    """Return the features' standard deviations, where the report has them."""
+    if model.pca is not None:
+        return None
+    values = numbers_of(model.reports.get("linear-learner", {}), "feature_deviation", model.feature_dim)
+    return None if values is None else np.array(values, np.float32)
+
+
+def _scale(model: ServedModel) -> float | None:
+    """Return the value of a fully drawn pixel, where the training data show it: 1, 16, 255, or their largest."""
+    known, deviation = _known_average(model), _deviation(model)
+    if known is None:
+        return None
+    peak = float(np.max(known if deviation is None else known + 2 * deviation))
+    usual = [value for value in (1.0, 16.0, 255.0) if value / 24 < peak <= 1.5 * value]
+    if usual:
+        return usual[0]
+    return peak if peak > 0 and math.isfinite(peak) else None
 
 
 def _directions(model: ServedModel, classes: int, components: int) -> list[tuple[str, NDArray[np.float32]]]:
@@ -176,10 +218,14 @@ def _directions(model: ServedModel, classes: int, components: int) -> list[tuple
                 (f"Class {label}{together}", weights[:, label]) for label in range(weights.shape[1])[:classes]
             ]
     if model.pca is not None:
-        # strongest first, whichever way round the artifact stores them
-        order = np.argsort(-np.nan_to_num(model.pca.singular_values), kind="stable")[:components]
+        order = _strongest_first(model.pca)[:components]
         shown += [(f"Component {rank + 1}", model.pca.components[:, column]) for rank, column in enumerate(order)]
     return shown
+
+
+def _strongest_first(pca: PCAModel) -> NDArray[np.intp]:
+    """Return the components' columns, strongest first, whichever way round the artifact stores them."""
+    return np.argsort(-np.nan_to_num(pca.singular_values), kind="stable")
 
 
 def _images(model: ServedModel, side: int | None) -> list[dict[str, str]]:
@@ -209,8 +255,13 @@ def _images_caption(model: ServedModel) -> str:
 
 
 def _bars(model: ServedModel) -> list[dict[str, Any]]:
-    names = _feature_names(model)
-    return [_group(title, values, names) for title, values in _directions(model, classes=10, components=3)]
+    names, deviation = _feature_names(model), _deviation(model)
+    groups = _directions(model, classes=10, components=3)
+    if deviation is None or model.pca is not None:
+        return [_group(title, values, names) for title, values in groups]
+    # Raw coefficients would rank the features' units.
+    titles = "{}, per standard deviation of the feature"
+    return [_group(titles.format(title), values * deviation, names) for title, values in groups]
 
 
 def _group(title: str, values: NDArray[np.float32], names: Sequence[str] | None) -> dict[str, Any]:
@@ -218,13 +269,58 @@ def _group(title: str, values: NDArray[np.float32], names: Sequence[str] | None)
     largest = np.argsort(-np.abs(values), kind="stable")[:_MOST_BARS]
     if len(values) > _MOST_BARS:
         title += f": the {_MOST_BARS} largest of {len(values):,}"
-    rows = [[names[i] if names else f"feature {i}", float(values[i])] for i in largest]
+    # Numbered from 1, as in coefficients.csv.
+    rows = [[names[i] if names else f"feature_{i + 1}", float(values[i])] for i in largest]
     return {"title": title, "rows": rows}
 
 
 def _feature_names(model: ServedModel) -> Sequence[str] | None:
     for report in model.reports.values():
         names = report.get("feature_names")
-        if isinstance(names, list) and len(names) == model.feature_dim:
-            return [str(name)[:40] for name in names]
+        if isinstance(names, list) and len(names) == model.feature_dim <= _MOST_NAMES:
+            return [str(name).encode("utf-8", "replace").decode()[:40] for name in names]
     return None
+
+
+def _examples(model: ServedModel, host: str) -> list[tuple[str, str]]:
+    """Return (title, text) pairs that work as they stand, asking the host and port that the page came from."""
+    extra = "contributions" if "contributions" in available_columns(model) else "reconstruction"
+    record = ",".join(["1"] * model.feature_dim)
+    send = f"-d '{record}'"
+    prepare = ""
+    if model.feature_dim > _SHORT:
+        prepare = f"python3 -c \"print(','.join(['0'] * {model.feature_dim}))\" > record.csv\n"
+        send = "--data-binary @record.csv"
+    curl = f"{prepare}curl -H 'Content-Type: text/csv' {send} 'http://{host}/invocations"
+    return [
+        ("curl", f"{curl}'"),
+        ("curl, more than SageMaker answers", f"{curl}?output={','.join(_with_extra(model, extra))}'"),
+        ("Python, standard library", _python(model, host)),
+        ("boto3, as against an endpoint", _boto3(model, host)),
+    ]
+
+
+def _with_extra(model: ServedModel, extra: str) -> list[str]:
+    return ["projection", extra] if model.linear is None else ["score", "raw_score", extra]
+
+
+def _python(model: ServedModel, host: str) -> str:
+    return (
+        "import json, urllib.request\n\n"
+        f"records = [[0.0] * {model.feature_dim}, [1.0] * {model.feature_dim}]\n"
+        'body = json.dumps({"instances": [{"features": record} for record in records]}).encode()\n'
+        'headers = {"Content-Type": "application/json"}\n'
+        f'request = urllib.request.Request("http://{host}/invocations", body, headers)\n'
+        "print(json.load(urllib.request.urlopen(request)))"
+    )
+
+
+def _boto3(model: ServedModel, host: str) -> str:
+    return (
+        "import boto3\n\n"
+        f'runtime = boto3.client("sagemaker-runtime", endpoint_url="http://{host}", region_name="local",\n'
+        '                       aws_access_key_id="none", aws_secret_access_key="none")\n'
+        f'body = ",".join(["0"] * {model.feature_dim})\n'
+        'answer = runtime.invoke_endpoint(EndpointName="any", ContentType="text/csv", Body=body)\n'
+        'print(answer["Body"].read())'
+    )

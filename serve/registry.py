@@ -1,10 +1,17 @@
-"""The models that a multi-model endpoint has loaded, the same for all workers, and each worker's copies."""
+"""The models that a multi-model endpoint has loaded, the same for all workers, and each worker's copies.
+
+The workers share one SQLite file: the models, and which unloads each worker has seen.
+"""
 
 from __future__ import annotations
 
 import json
 import os
 import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -12,10 +19,16 @@ from typing import Final
 from eigenline.algorithms.errors import UserError, excerpt
 from eigenline.serve.answers import Refusal
 from eigenline.serve.models import ServedModel, files_of, load_model
-from eigenline.serve.registry_file import RegistryFile, attempts
 
 PAGE_SIZE: Final = 100
 _OVERHEAD_BYTES: Final = 4096  # Python objects of a loaded model beside its arrays (measured: about 3 kB)
+_TABLES: Final = (
+    "CREATE TABLE IF NOT EXISTS models (generation INTEGER PRIMARY KEY AUTOINCREMENT, "
+    "name TEXT NOT NULL UNIQUE, url TEXT NOT NULL, bytes INTEGER NOT NULL, files TEXT NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS unloads (number INTEGER PRIMARY KEY AUTOINCREMENT, generation INTEGER NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS workers (process INTEGER PRIMARY KEY, seen INTEGER NOT NULL)",
+)
+_BUSY_WORKER_SECONDS: Final = 2.0  # with workers that are busy, before an unload is answered all the same
 
 
 @dataclass(frozen=True)
@@ -62,7 +75,7 @@ class Registry:
     """
 
     def __init__(self, file: Path, root: Path, memory_bytes: int, workers: int = 1) -> None:
-        self._file = RegistryFile(file)
+        self._file = _RegistryFile(file)
         self._root = root
         self._memory_bytes = memory_bytes
         self._workers = workers
@@ -122,7 +135,7 @@ class Registry:
             unloads = connection.execute("INSERT INTO unloads (generation) VALUES (?)", (row[2],)).lastrowid
             self._models.pop(name, None)
         assert unloads is not None
-        for _ in attempts():
+        for _ in _attempts():
             self.forget_unlisted()
             if self._file.others_have_seen(unloads):
                 break
@@ -273,3 +286,84 @@ def _already_loaded(name: str) -> Refusal:
 
 def _not_loaded(name: str) -> Refusal:
     return Refusal(404, f"Model {excerpt(name)} is not loaded; POST /models loads it, GET /models lists all.")
+
+
+class _RegistryFile:
+    """One process's connection to the shared file; made again after a fork, which no connection may cross.
+
+    Parameters
+    ----------
+    path
+        Made if it is not there.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()  # one transaction of this process at a time
+        self._connection: sqlite3.Connection | None = None
+        self._process = 0
+        with self.transaction(write=True) as connection:
+            for table in _TABLES:
+                connection.execute(table)
+        self.close()  # before the workers fork
+
+    def close(self) -> None:
+        """Close this process's connection; the next transaction opens another."""
+        with self._lock:
+            if self._connection is not None and self._process == os.getpid():
+                self._connection.close()
+            self._connection = None
+
+    @contextmanager
+    def transaction(self, *, write: bool = False) -> Iterator[sqlite3.Connection]:
+        """Hold the connection; with `write`, all that is done in the block happens at once or not at all."""
+        with self._lock:
+            if self._connection is None or self._process != os.getpid():
+                self._process = os.getpid()
+                self._connection = sqlite3.connect(
+                    self._path, timeout=30, isolation_level=None, check_same_thread=False
+                )
+                self._connection.execute("PRAGMA synchronous = OFF")  # the list need not outlive the server
+            if not write:  # one statement is a transaction of its own
+                yield self._connection
+                return
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._connection
+            except BaseException:
+                self._connection.execute("ROLLBACK")
+                raise
+            self._connection.execute("COMMIT")
+
+    def note_seen(self, unloads: int) -> None:
+        """Record that this process has dropped what the first `unloads` unloads took off the list."""
+        with self.transaction(write=True) as connection:
+            connection.execute(
+                "INSERT INTO workers (process, seen) VALUES (?, ?) "
+                "ON CONFLICT DO UPDATE SET seen = max(seen, excluded.seen)",
+                (os.getpid(), unloads),
+            )
+
+    def others_have_seen(self, unloads: int) -> bool:
+        """Return whether all other living processes that ever looked have dropped what those unloads removed."""
+        with self.transaction() as connection:
+            behind = connection.execute(
+                "SELECT process FROM workers WHERE seen < ? AND process != ?", (unloads, os.getpid())
+            ).fetchall()
+        return not any(_lives(process) for (process,) in behind)
+
+
+def _attempts() -> Iterator[None]:
+    """Yield again and again, a hundredth of a second apart, while it is worth waiting for busy workers."""
+    ends = time.monotonic() + _BUSY_WORKER_SECONDS
+    while time.monotonic() < ends:
+        yield
+        time.sleep(0.01)
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import numpy as np
@@ -19,6 +20,13 @@ hypothesis.settings.register_profile(
     "untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.load_profile("untimed")
+# For `make mutants`, which wants to know that a test fails, not the smallest example.
+hypothesis.settings.register_profile(
+    "unshrunk",
+    hypothesis.settings.get_profile("untimed"),
+    phases=[hypothesis.Phase.explicit, hypothesis.Phase.generate],
+    database=None,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -49,11 +57,13 @@ class ReferenceData:
             pytest.skip(f"{name} may not be shipped; tests/data/README.md says where it is found")
         return ReferenceData(*found) if found[0].is_dir() else found[0]
 
-    def is_dir(self) -> bool:
-        return True
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._places[0], name)
 
     def __fspath__(self) -> str:
         return str(self._places[0])
+
+    __str__ = __fspath__
 
 
 @pytest.fixture(scope="session")

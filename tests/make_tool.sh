@@ -3,6 +3,7 @@
 #   make_tool.sh sdk2 FOLDER             SageMaker's Python SDK 2 with local mode
 #   make_tool.sh sdk3 FOLDER             SageMaker's Python SDK 3
 #   make_tool.sh schemathesis FOLDER     the prober of OpenAPI documents
+#   make_tool.sh mutants FOLDER          Cosmic Ray, which changes code to see whether a test notices
 #   make_tool.sh mxnet FOLDER            the retired library that wrote AWS's artifacts, and reads ours (Linux x86_64)
 # A second run over the same folder does nothing. PYTHON names the interpreter; without it, the newest of 3.12, 3.11 and
 # 3.10 that can make virtual environments (SDK 2 does not run on later ones).
@@ -15,8 +16,9 @@ case $tool in
   sdk2) packages=('sagemaker[local]==2.257.7' "${notebook[@]}") ;;
   sdk3) packages=('sagemaker==3.27.0' "${notebook[@]}") ;;
   schemathesis) packages=('schemathesis>=4,<5') ;;
+  mutants) packages=('cosmic-ray>=8.7,<9') ;;
   mxnet) packages=('mxnet==1.9.1' 'numpy<1.24') newest=11 ;;  # it uses names that numpy 1.24 took away
-  *) sed -n '2,8p' "$0" >&2; exit 2 ;;
+  *) sed -n '2,9p' "$0" >&2; exit 2 ;;
 esac
 if [ -e "$folder/.ready" ]; then exit 0; fi
 if [ -z "${PYTHON:-}" ]; then

@@ -28,8 +28,8 @@ def epochs_and_values(rng, **settings):
     return len(reports), [report.value for report in reports]
 
 
-def test_a_gain_that_equals_the_tolerance_is_an_improvement():
-    """The job's own losses give a tolerance that one epoch's gain meets exactly; the next larger stops before."""
+def test_a_gain_that_equals_the_tolerance_is_no_improvement():
+    """The job's own losses give a tolerance that one epoch's gain meets exactly; the next smaller one goes on."""
     # one step per epoch, small ones: smooth losses
     patience = {"early_stopping_patience": "1", "mini_batch_size": "2000", "learning_rate": "0.02"}
     _, values = epochs_and_values(np.random.default_rng(2), early_stopping_tolerance="1e-9", **patience)
@@ -43,7 +43,21 @@ def test_a_gain_that_equals_the_tolerance_is_an_improvement():
     while np.nextafter(exact, 1) * best <= gain:
         exact = np.nextafter(exact, 1)
     assert exact * best == gain, "no tolerance meets this gain exactly: take another seed"
-    met, _ = epochs_and_values(np.random.default_rng(2), early_stopping_tolerance=repr(float(exact)), **patience)
-    larger = repr(float(np.nextafter(exact, 1)))
-    missed, _ = epochs_and_values(np.random.default_rng(2), early_stopping_tolerance=larger, **patience)
-    assert met == missed + 1
+    smaller = exact
+    while smaller * best == gain:
+        smaller = np.nextafter(smaller, 0)
+    met, exceeded = (
+        epochs_and_values(np.random.default_rng(2), early_stopping_tolerance=repr(float(tolerance)), **patience)[0]
+        for tolerance in (exact, smaller)
+    )
+    assert exceeded == met + 1
+
+
+@pytest.mark.parametrize(
+    ("rows", "compared_on"), [(59, "train (its training loss)"), (60, "five-fold cross-validation")]
+)
+def test_from_sixty_records_on_models_are_compared_on_records_that_did_not_train_them(rng, rows, compared_on):
+    X = rng.normal(size=(rows, 2))
+    channel = runs.held(X, X[:, 0] + rng.normal(size=rows))
+    reports = list(runs.train(read_settings({"predictor_type": "regressor"}), {"train": channel}))
+    assert f"Models are compared on {compared_on}." in runs.notices(reports)

@@ -15,7 +15,7 @@ from eigenline.algorithms.pca.plan import Progress
 from eigenline.algorithms.pca.settings import PCASettings, read_settings
 from eigenline.algorithms.pca.training import TrainedPCA, train
 from eigenline.container.job import JobContext, Outcome
-from eigenline.container.metric_lines import JobLog
+from eigenline.container.job_log import JobLog
 from eigenline.container.pca_reports import reports, summary
 from eigenline.formats.machine_limits import cpu_quota
 

@@ -19,7 +19,7 @@ _READABLE_VALUES = 2_000_000
 
 
 def summary(trained: TrainedPCA, on_test: Explained | None) -> list[str]:
-    """Tell in sentences what the components explain."""
+    """Return in sentences what the components explain."""
     on_train = explained.of_training(trained)
     k = trained.model.num_components
     sentences = [

@@ -43,8 +43,7 @@ exit codes:
   143   stopped by SIGTERM before there was a model
 
 examples:
-  train
-  SAGEMAKER_BASE_DIR=$PWD/ml train
+  SAGEMAKER_BASE_DIR=$PWD/ml eigenline train
   docker run -v "$PWD/ml:/opt/ml" eigenline train
 """
 

@@ -15,7 +15,8 @@ from eigenline.formats.csv.reader import CsvReader
 from eigenline.formats.json.reader import parse_json, parse_json_lines
 from eigenline.formats.likely_causes import counted, width_hint
 from eigenline.formats.read_buffer import open_read_buffer
-from eigenline.formats.recordio.framing import MAGIC_BYTES
+from eigenline.formats.recordio.dense_layout import DenseLayout, find_layout
+from eigenline.formats.recordio.framing import HEADER_BYTES, MAGIC_BYTES
 from eigenline.formats.recordio.reader import RecordIOReader
 from eigenline.formats.recordio.record import parse_record, stack_rows
 
@@ -92,12 +93,48 @@ def _read_recordio(body: bytes) -> Features:
         # Chosen: a single payload without its frame is accepted, because batch transform in the SDK's local
         # mode takes the frames off when it splits by RecordIO.
         return _float32(stack_rows([parse_record(body, _NAME)], _NAME).features)
+    known = _read_as_before(body)
+    if known is not None:
+        return _float32(known)
     buffer = open_read_buffer(body, len(body), name=_NAME, unpack=False)
     blocks = [block.features for block, _ in RecordIOReader(_NAME).read(buffer)]
+    if len(blocks) == 1 and isinstance(blocks[0], np.ndarray):
+        _remember_layout(body)
     widths = {int(block.shape[1]) for block in blocks}
     if len(widths) > 1:
         raise DataError(f"The request's records have different numbers of features: {sorted(widths)}.")
     return _float32(_stack(blocks)) if blocks else np.zeros((0, 0), np.float32)
+
+
+# Clients send the same layout again and again, and finding it takes longer than reading one record by it.
+_MOST_LAYOUTS: Final = 32
+_LARGEST_REMEMBERED: Final = 1024  # bytes around the numbers: uid and metadata may be long
+_layouts: dict[bytes, tuple[DenseLayout, bytes, bytes]] = {}  # a frame's header -> layout, bytes before and behind
+
+
+def _remember_layout(body: bytes) -> None:
+    layout = find_layout(np.frombuffer(body, np.uint8))
+    if layout is not None and layout.frame_bytes - layout.features.size <= _LARGEST_REMEMBERED:
+        if len(_layouts) >= _MOST_LAYOUTS:
+            _layouts.clear()
+        numbers = layout.features
+        behind = body[numbers.stop : layout.frame_bytes]
+        _layouts[body[:HEADER_BYTES]] = (layout, body[: numbers.start], behind)
+
+
+def _read_as_before(body: bytes) -> Features | None:
+    """Read records of a layout that an earlier request had; None where this one has another."""
+    layout, before, behind = _layouts.get(body[:HEADER_BYTES], (None, b"", b""))
+    if layout is None or len(body) % layout.frame_bytes:
+        return None
+    if len(body) == layout.frame_bytes:
+        # One record, of which all but the numbers is the same bytes as in one that has been read.
+        if not (body.startswith(before) and body.endswith(behind)):
+            return None
+        numbers = np.frombuffer(body, layout.features.dtype, layout.feature_dim, layout.features.start)
+        return numbers.copy()[np.newaxis]
+    block, count = layout.read(np.frombuffer(body, np.uint8))
+    return block.features if block is not None and count * layout.frame_bytes == len(body) else None
 
 
 def _stack(blocks: list[Features]) -> Features:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -290,7 +291,7 @@ class Cost:
             )
 
 
-def cost_of(model: ServedModel, names: Sequence[str], features: Features, *, inverse: bool = False) -> Cost:
+def cost_of(model: ServedModel, names: tuple[str, ...], features: Features, *, inverse: bool = False) -> Cost:
     """Return what the named columns of these records take.
 
     Parameters
@@ -299,13 +300,31 @@ def cost_of(model: ServedModel, names: Sequence[str], features: Features, *, inv
         Shape (n, feature_dim), or with `inverse` (n, num_components).
     """
     records, given = features.shape
-    width = sum(COLUMNS[name].width(model) for name in names)
-    hidden = 0 if inverse else _components(model) + _outputs(model)
-    first = given if inverse else _components(model) or _outputs(model)
+    known = _shapes.setdefault(model, {})
+    if (names, inverse) not in known:
+        if len(known) >= _MOST_SHAPES:  # a client may ask for any columns in any order
+            known.clear()
+        known[names, inverse] = _shape_of(model, names, inverse=inverse)
+    width, hidden, per_value, per_record = known[names, inverse]
     filled = features.nnz if is_sparse(features) else records * given
-    products = filled * (model.feature_dim if inverse else first)
-    products += records * (_components(model) * _outputs(model) + width * (first if width > first else 1))
-    return Cost(int(records), width, hidden, int(products))
+    return Cost(int(records), width, hidden, int(filled * per_value + records * per_record))
+
+
+_MOST_SHAPES: Final = 32
+# Of each model, columns -> their `_shape_of`: nearly all requests want the same few.
+_shapes: WeakKeyDictionary[ServedModel, dict[tuple[tuple[str, ...], bool], tuple[int, int, int, int]]] = (
+    WeakKeyDictionary()
+)
+
+
+def _shape_of(model: ServedModel, names: tuple[str, ...], *, inverse: bool) -> tuple[int, int, int, int]:
+    """Return values per record of the answer and on the way to it, and products per value and per record."""
+    components, outputs = _components(model), _outputs(model)
+    width = sum(COLUMNS[name].width(model) for name in names)
+    if inverse:
+        return width, 0, model.feature_dim, 0
+    first = components or outputs
+    return width, components + outputs, first, components * outputs + width * (first if width > first else 1)
 
 
 def available_columns(model: ServedModel) -> tuple[str, ...]:

@@ -542,16 +542,16 @@ def _not_http(status: int, complaint: str) -> Refusal:
     return Refusal(status, f"This is not an HTTP/1.1 request that can be read here: {complaint}.")
 
 
-_date = (0, b"")
+_common = (0, b"")
 
 
-def _date_field() -> bytes:
-    """Return the Date field, which RFC 9110, 6.6.1 wants on every answer."""
-    global _date
+def _common_fields() -> bytes:
+    """Return the fields of every answer; one of them is the date (RFC 9110, 6.6.1)."""
+    global _common
     now = int(time.time())
-    if _date[0] != now:
-        _date = (now, f"date: {formatdate(now, usegmt=True)}\r\n".encode())
-    return _date[1]
+    if _common[0] != now:
+        _common = (now, _ON_EVERY_ANSWER + f"date: {formatdate(now, usegmt=True)}\r\n".encode())
+    return _common[1]
 
 
 def head_of(answer: Answer, *, keep_alive: bool, version: str = "1.1") -> bytes:
@@ -565,8 +565,7 @@ def head_of(answer: Answer, *, keep_alive: bool, version: str = "1.1") -> bytes:
         parts.append(b"content-length: %d\r\n" % len(answer.body))
     if answer.content_type:
         parts.append(b"content-type: %s\r\n" % answer.content_type.encode("latin-1"))
-    parts.append(_ON_EVERY_ANSWER)
-    parts.append(_date_field())
+    parts.append(_common_fields())
     if not keep_alive:
         parts.append(b"connection: close\r\n")
     elif version == "1.0":

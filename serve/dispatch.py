@@ -68,7 +68,8 @@ class Dispatcher:
 
     def answer(self, request: Request, client: str, done: Callable[[Answer], None]) -> Answer | None:
         """Return the answer to a request, or None and call `done` with it later, on the same event loop."""
-        path, method = request.path, request.method
+        path = "/invocations" if request.target == b"/invocations" else request.path
+        method = request.method
         if path == "/ping" and request.refusal is None and method in (b"GET", b"HEAD"):
             answer = self._service.ping()
             self.metrics.count(_PING, answer.status, time.perf_counter() - request.started)

@@ -148,12 +148,19 @@ def _report(
     if found.feature_dim <= _REPORTED_FEATURES:  # the page begins with the average record, and standardises
         document["feature_mean"] = found.moments.mean.tolist()
         document["feature_deviation"] = found.moments.deviation.tolist()
-    tables = {c: s.confusion.tolist() for c, s in scores.items() if s.confusion is not None}
+    tables = {c: _counts(s.confusion) for c, s in scores.items() if s.confusion is not None}
     if tables:
         document["confusion"] = tables
     if trained.curve is not None:
         document["threshold_curve"] = _page_curve(trained.curve)
     return (json.dumps(_finite(document), indent=2) + "\n").encode()
+
+
+def _counts(table: np.ndarray) -> list[list[float]]:
+    """Return a table of counts, as whole numbers unless records have weights."""
+    whole = bool(np.all(table == np.round(table)))
+    counts: list[list[float]] = (table.astype(np.int64) if whole else table).tolist()
+    return counts
 
 
 def _resolved(settings: Settings, trained: Trained) -> dict[str, Any]:

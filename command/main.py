@@ -324,6 +324,33 @@ def export(model: str, form: str, output: str | None) -> int:
     return 0
 
 
+_REPORT_HELP = """Write report.html about a model: scores on rows that did not train, pictures, a table to copy.
+
+One self-contained file, for light and dark, that prints well. Needs matplotlib: pip install 'eigenline[report]'.
+
+\b
+examples:
+  eigenline report model/                         model/report.html, measured on the rows that training held out
+  eigenline report model/ --data held_out.csv     measured on your own
+  eigenline report aws-model.tar.gz -o aws.html
+"""
+
+
+@eigenline.command(help=_REPORT_HELP, context_settings=_HELP_NAMES)
+@click.argument("model")
+@click.option("--data", multiple=True, metavar="FILE", help="Measure on this file, which has the label too.")
+@click.option("-o", "--output", help="The page; by default report.html in the model's folder.")
+@_header
+@_told
+def report(model: str, data: tuple[str, ...], output: str | None, header: str | None) -> int:
+    """Write a page about a model."""
+    from eigenline.command.report import write_report
+
+    path = write_report(model, data, output, None if header is None else header == "present")
+    click.echo(f"Written: {path}")
+    return 0
+
+
 def _one_thread_each() -> None:
     """Keep BLAS to the CPUs that this process may use, as training does; before numpy is imported."""
     from eigenline.container.train import limit_threads

@@ -20,8 +20,17 @@ from eigenline.command.preparation import FILE, Preparation
 from eigenline.formats.artifact.model_tar import read_model_tar
 from eigenline.serve.models import load_model
 
-_SIDE_FILES = (FILE, "report.json", "coefficients.csv", "explained_variance.csv", "held_out.csv",
-               "standard_errors.csv", "models.csv")  # fmt: skip
+_SIDE_FILES = (
+    FILE,
+    "report.json",
+    "coefficients.csv",
+    "components.csv",
+    "explained_variance.csv",
+    "held_out.csv",
+    "models.csv",
+    "projections.csv",
+    "standard_errors.csv",
+)
 
 
 @dataclass(frozen=True, eq=False)

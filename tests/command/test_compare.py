@@ -83,7 +83,13 @@ def test_an_artifact_of_aws_beside_one_trained_here(tmp_path: Path, aws_data: Pa
     code, said = said_by("train", data / "train.csv", "--target", "first", "--hold-out", "0", "-o", tmp_path / "m")
     assert code == 0, said
     code, said = said_by(
-        "compare", data, tmp_path / "m", "--log", data / "training.log", "--data", data / "train.csv"
+        "compare",
+        data / "model_algo-1",
+        tmp_path / "m",
+        "--log",
+        data / "training.log",
+        "--data",
+        data / "train.csv",
     )
     assert code == 0, said
     assert "Metrics of" in said

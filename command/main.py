@@ -26,6 +26,14 @@ a file:
   eigenline check sales.csv --target price       what is in it, and what would stand in the way
   eigenline train sales.csv --target price       a model in model/, measured on rows that did not train
   eigenline predict model/ new.csv -o out.csv    a prediction for every row
+  eigenline report model/                        a page about the model
+  eigenline serve model/                         answer requests over HTTP, on this machine only
+
+\b
+a model, from here or from AWS:
+  eigenline inspect model.tar.gz                 what is in it
+  eigenline export model.tar.gz --to onnx        the model without this package
+  eigenline compare aws-model.tar.gz model/      two of them side by side
 
 \b
 a SageMaker job:
@@ -320,6 +328,61 @@ def export(model: str, form: str, output: str | None) -> int:
     from eigenline.command.export import export_model
 
     for line in export_model(model, form, output):
+        click.echo(line)
+    return 0
+
+
+_REPORT_HELP = """Write report.html about a model: scores on rows that did not train, pictures, a table to copy.
+
+One self-contained file, for light and dark, that prints well. Needs matplotlib: pip install 'eigenline[report]'.
+
+\b
+examples:
+  eigenline report model/                         model/report.html, measured on the rows that training held out
+  eigenline report model/ --data held_out.csv     measured on your own
+  eigenline report aws-model.tar.gz -o aws.html
+"""
+
+
+@eigenline.command(help=_REPORT_HELP, context_settings=_HELP_NAMES)
+@click.argument("model")
+@click.option("--data", multiple=True, metavar="FILE", help="Measure on this file, which has the label too.")
+@click.option("-o", "--output", help="The page; by default report.html in the model's folder.")
+@_header
+@_told
+def report(model: str, data: tuple[str, ...], output: str | None, header: str | None) -> int:
+    """Write a page about a model."""
+    from eigenline.command.report import write_report
+
+    path = write_report(model, data, output, None if header is None else header == "present")
+    click.echo(f"Written: {path}")
+    return 0
+
+
+_COMPARE_HELP = """Compare two models: one that AWS trained and one from here, or any two.
+
+Coefficients, components up to their sign, thresholds; with --data the predictions, metrics and response bytes on
+a file; with --log the metrics that the first one's job printed.
+
+\b
+examples:
+  eigenline compare aws-model.tar.gz model/
+  eigenline compare aws-model.tar.gz model/ --log aws.log --data test.csv
+"""
+
+
+@eigenline.command(help=_COMPARE_HELP, context_settings=_HELP_NAMES)
+@click.argument("first")
+@click.argument("second")
+@click.option("--data", multiple=True, metavar="FILE", help="Predict this file with both.")
+@click.option("--log", metavar="FILE", help="The log of the first model's job.")
+@_header
+@_told
+def compare(first: str, second: str, data: tuple[str, ...], log: str | None, header: str | None) -> int:
+    """Compare two models."""
+    from eigenline.command.compare import compare_models
+
+    for line in compare_models(first, second, data, log, None if header is None else header == "present"):
         click.echo(line)
     return 0
 

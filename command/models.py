@@ -17,11 +17,21 @@ from eigenline.algorithms.errors import DataError, UserError
 from eigenline.algorithms.linear_learner.model import LinearLearnerModel
 from eigenline.algorithms.pca.model import PCAModel
 from eigenline.command.preparation import FILE, Preparation
+from eigenline.formats.artifact.model_file import read_artifact
 from eigenline.formats.artifact.model_tar import read_model_tar
-from eigenline.serve.models import load_model
+from eigenline.serve.models import ServedModel, load_model
 
-_SIDE_FILES = (FILE, "report.json", "coefficients.csv", "explained_variance.csv", "held_out.csv",
-               "standard_errors.csv", "models.csv")  # fmt: skip
+_SIDE_FILES = (
+    FILE,
+    "report.json",
+    "coefficients.csv",
+    "components.csv",
+    "explained_variance.csv",
+    "held_out.csv",
+    "models.csv",
+    "projections.csv",
+    "standard_errors.csv",
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,8 +121,8 @@ def open_model(place: str | Path) -> OpenedModel:
     path = Path(place)
     if not path.exists():
         raise UserError(f"There is no model {path}: no such folder or file.")
-    served = load_model(path)
-    files = _side_files(path)
+    bare = _bare_artifact(path)
+    served, files = (load_model(path), _side_files(path)) if bare is None else (bare, {})
     first = served.pca or served.linear
     assert first is not None
     if FILE in files:
@@ -127,6 +137,17 @@ def open_model(place: str | Path) -> OpenedModel:
         named = names if isinstance(names, list) and all(isinstance(name, str) for name in names) else None
         preparation = Preparation.plain(first.feature_dim, named)
     return OpenedModel(path, served.pca, served.linear, preparation, files)
+
+
+def _bare_artifact(path: Path) -> ServedModel | None:
+    """Return the model of a single ``model_algo-1`` file; None for folders and archives."""
+    if not path.is_file():
+        return None
+    try:
+        model = read_artifact(path.read_bytes(), name=str(path))
+    except DataError:
+        return None  # an archive, or nothing at all, which whoever reads archives can say
+    return ServedModel(model, None) if isinstance(model, PCAModel) else ServedModel(None, model)
 
 
 def _side_files(path: Path) -> dict[str, bytes]:

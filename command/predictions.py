@@ -12,6 +12,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from eigenline.algorithms.batch import Batch
 from eigenline.algorithms.errors import DataError
 from eigenline.command.models import OpenedModel
 from eigenline.command.scores import (
@@ -26,6 +27,9 @@ from eigenline.command.training import number_lines
 from eigenline.formats.reading import read_batches
 
 HELD_OUT_FILE: Final = "held_out.csv"
+STANDARD_ERRORS_FILE: Final = "standard_errors.csv"
+PROJECTIONS_FILE: Final = "projections.csv"
+_MOST_PROJECTIONS: Final = 2000
 _MOST_ROWS: Final = 100_000
 _MOST_VALUES: Final = 4_000_000
 
@@ -49,12 +53,10 @@ class Labelled:
 def write_held_out(opened: OpenedModel, channel: Path, into: Path) -> None:
     """Predict the rows of a channel file and keep labels and scores, of at most 100,000 rows."""
     most = min(_MOST_ROWS, _MOST_VALUES // (1 + len(opened.outputs())))
-    csv_file = channel.suffix == ".csv"
-    kind = "text/csv;header=present;label_size=1" if csv_file else "application/x-recordio-protobuf"
     names = ["label", *(name for name in opened.outputs() if name != "predicted_label")]
-    with channel.open("rb") as file, into.open("w", encoding="utf-8") as kept:
+    with into.open("w", encoding="utf-8") as kept:
         kept.write(csv_line(names) + "\n")
-        for batch in read_batches(file, kind, name=str(channel), labels="required"):
+        for batch in channel_batches(channel, labelled=True):
             some = batch.rows(0, most)
             assert some.labels is not None
             scores, _ = opened.predict(some.features)
@@ -62,6 +64,28 @@ def write_held_out(opened: OpenedModel, channel: Path, into: Path) -> None:
             most -= len(some)
             if most <= 0:
                 return
+
+
+def write_projections(opened: OpenedModel, channel: Path, into: Path) -> None:
+    """Project at most 2,000 rows of a channel file, spread over it, and keep the first two components."""
+    rows = sum(len(batch) for batch in channel_batches(channel, labelled=False))
+    step, first = max(1, -(-rows // _MOST_PROJECTIONS)), 0
+    with into.open("w", encoding="utf-8") as kept:
+        kept.write(csv_line(opened.outputs()[:2]) + "\n")
+        for batch in channel_batches(channel, labelled=False):
+            some = batch.features[-first % step :: step]
+            first += len(batch)
+            if some.shape[0]:
+                kept.write(number_lines(opened.predict(some)[0][:, :2]))
+
+
+def channel_batches(channel: Path, labelled: bool) -> Iterator[Batch]:
+    """Read a channel file that training was given."""
+    kind = "application/x-recordio-protobuf"
+    if channel.suffix == ".csv":
+        kind = f"text/csv;header=present;label_size={int(labelled)}"
+    with channel.open("rb") as file:
+        yield from read_batches(file, kind, name=str(channel), labels="required" if labelled else "ignored")
 
 
 def predicted_rows(opened: OpenedModel, table: Table) -> Labelled:

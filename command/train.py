@@ -17,8 +17,17 @@ from eigenline.algorithms.errors import UserError, excerpt
 from eigenline.command.assumptions import MULTICLASS, REGRESSOR, Assumed, Wishes, assume, find_target
 from eigenline.command.data_summary import DataSummary, summarise
 from eigenline.command.models import OpenedModel, open_model
-from eigenline.command.predictions import HELD_OUT_FILE, scores_of, write_held_out
+from eigenline.command.predictions import (
+    HELD_OUT_FILE,
+    PROJECTIONS_FILE,
+    STANDARD_ERRORS_FILE,
+    channel_batches,
+    scores_of,
+    write_held_out,
+    write_projections,
+)
 from eigenline.command.scores import Score
+from eigenline.command.standard_errors import standard_errors, write_table
 from eigenline.command.tables.opening import open_table, total_bytes
 from eigenline.command.training import (
     STOPPED,
@@ -193,12 +202,21 @@ def _rows_sentence(channels: Channels, share: float, test: Sequence[str]) -> str
 
 
 def _measure(opened: OpenedModel, root: Path, output: Path) -> None:
-    for stale in (HELD_OUT_FILE,):
+    """Keep what the report shows beside the model: predictions of held-out rows, standard errors, projections."""
+    for stale in (HELD_OUT_FILE, STANDARD_ERRORS_FILE, PROJECTIONS_FILE):
         (output / stale).unlink(missing_ok=True)
-    folder = root / "input" / "data" / "test"
-    files = sorted(folder.iterdir()) if folder.is_dir() else []
-    if files and opened.linear is not None:
-        write_held_out(opened, files[0], output / HELD_OUT_FILE)
+    train, test = (next((root / "input" / "data" / name).glob("*"), None) for name in ("train", "test"))
+    assert train is not None
+    if opened.linear is None:
+        write_projections(opened, train, output / PROJECTIONS_FILE)
+        return
+    if test is not None:
+        write_held_out(opened, test, output / HELD_OUT_FILE)
+    strength = opened.report.get("hyperparameters", {}).get("wd", 0.0)
+    wd = float(strength) if isinstance(strength, int | float) else 0.0
+    found = standard_errors(opened.linear, lambda: channel_batches(train, labelled=True), wd)
+    if found is not None:
+        (output / STANDARD_ERRORS_FILE).write_bytes(write_table(opened.preparation.feature_names, *found))
 
 
 def _say_result(opened: OpenedModel, output: Path, began: float) -> None:

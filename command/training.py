@@ -105,6 +105,12 @@ class Channels:
                     f"{table.name} lacks the label {self.preparation.target!r}, so nothing can be measured."
                 )
             return table.names.index(self.preparation.target)
+        if table.width != self.preparation.width:
+            raise UserError(
+                f"{table.name} has {table.width} columns, but the file that trains has "
+                f"{self.preparation.width}: is "
+                "the label missing? Without it nothing can be measured."
+            )
         return self.preparation.target_position
 
     def _open(self, channel: str) -> BinaryIO:

@@ -165,7 +165,7 @@ def test_inspect_names_what_is_inside(run: Run, tmp_path: Path, aws_data: Path) 
     assert "PCA, without reports, as AWS writes it" in said
     assert "25 components, stored weakest first" in said
     assert "the true shares are smaller" in said
-    said = run("inspect", str(aws_data / "linear-binary")).stdout
+    said = run("inspect", str(aws_data / "linear-binary" / "model_algo-1")).stdout
     assert "Linear Learner: binary_classifier, trained with logistic." in said
     assert "(intercept)" in said
     assert run("export", str(aws_data / "pca-regular" / "model.tar.gz"), "--to", "csv").returncode == 0

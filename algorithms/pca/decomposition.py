@@ -44,9 +44,19 @@ def with_fixed_signs(components: NDArray[Any]) -> NDArray[Any]:
 
 
 def with_signs_of(components: NDArray[Any], reference: NDArray[Any]) -> NDArray[Any]:
-    """Turn each column to the side of the reference's column."""
+    """Turn each column to the side of the reference's column.
+
+    Chosen: a column whose reference points elsewhere (float32 cannot resolve it beside the strongest) has no sign to
+    take over, and follows `with_fixed_signs`.
+
+    Parameters
+    ----------
+    components, reference
+        Shape (d, k), orthonormal columns.
+    """
     agreement = np.einsum("ij,ij->j", components, reference)
-    return np.asarray(components * np.where(agreement < 0, -1, 1).astype(components.dtype))
+    turned = components * np.where(agreement < 0, -1, 1).astype(components.dtype)
+    return np.asarray(np.where(np.abs(agreement) > 0.5, turned, with_fixed_signs(components)))
 
 
 def completed(components: NDArray[Any], k: int, generator: np.random.Generator) -> NDArray[Any]:

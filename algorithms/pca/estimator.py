@@ -140,7 +140,7 @@ class PCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
         return PCAModel(
             np.ascontiguousarray(self.singular_values_[order], np.float32),
             np.ascontiguousarray(self.components_[order].T, np.float32),
-            self.mean_.astype(np.float32) if self.subtract_mean else None,
+            self.mean_.astype(np.float32) if self._settings.subtract_mean else None,
         )
 
     @property

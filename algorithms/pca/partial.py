@@ -54,7 +54,7 @@ def finish(state: PartialState) -> Solution:
     """Decompose what has been seen; the state can still be added to."""
     plan = state.plan
     if state.sketch is None:
-        pairs = covariance.decompose(state.moments.scatter(plan.centred), plan.num_components)
+        pairs = covariance.decompose(state.moments.scatter(plan.centred), plan.num_components, plan.precision)
     else:
         basis = krylov.extend(
             krylov.begin(state.sketch.directions, plan.block_size), state.sketch.finish(plan.centred)

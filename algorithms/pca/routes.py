@@ -78,8 +78,7 @@ def let_go(batches: Batches) -> None:
 
 def _few_features(first: Batch, pieces: Iterator[Batch], plan: Plan, stopping: Stopping) -> Steps:
     """One pass for the d x d scatter matrix."""
-    if first.feature_dim <= _NARROW:
-        plan = replace(plan, precision=np.float64)
+    plan = _precise(plan, first.feature_dim)
     state = moments.begin(first.features, with_products=True)
     count, num_bytes = 0, 0
     for count, batch in enumerate(pieces, 1):
@@ -96,8 +95,14 @@ def _few_features(first: Batch, pieces: Iterator[Batch], plan: Plan, stopping: S
     return _from_scatter(state, plan, (STOPPED,) if stopped else ())
 
 
+def _precise(plan: Plan, feature_dim: int) -> Plan:
+    return replace(plan, precision=np.float64) if feature_dim <= _NARROW else plan
+
+
 def _from_scatter(state: Moments, plan: Plan, notes: tuple[str, ...] = ()) -> Solution:
-    return Solution(state, covariance.decompose(state.scatter(plan.centred), plan.num_components), 1, notes)
+    return Solution(
+        state, covariance.decompose(state.scatter(plan.centred), plan.num_components, plan.precision), 1, notes
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,7 +175,7 @@ def _resumed(state: State, batches: Batches, plan: Plan, stopping: Stopping) -> 
     if "known" not in state:
         let_go(batches)
         yield Progress(1, seen.count, 0, len(seen.sums))
-        return _from_scatter(seen, plan)
+        return _from_scatter(seen, _precise(plan, len(seen.sums)))
     origin = state["moved_to"] if state["moved_to"].size else None
     channel = iteration.ChannelPasses(batches, origin, seen, plan, stopping, int(state["passes"]))
     return (yield from _over_channel(channel, resuming.search_of(state)))

@@ -13,7 +13,7 @@ MODES = ["regular", "randomized"]
 
 
 def badly_scaled(kind: str) -> NDArray[np.float64]:
-    """Records of 20 features: one outlying record, one feature in other units, or a spectrum over twelve decades."""
+    """Records of 20 features: one outlying record, one feature in other units, or falling scales."""
     rng = np.random.default_rng(0)
     features = rng.standard_normal((300, 20))
     if kind == "record":

@@ -234,6 +234,9 @@ def cut(batch: Batch, block_bytes: int = _BLOCK_BYTES) -> Iterable[Batch]:
     if not len(batch):
         return
     size = _block_rows(batch, block_bytes)
+    if size >= len(batch):
+        yield batch  # rows of sparse features would be copied
+        return
     for start in range(0, len(batch), size):
         yield batch.rows(start, start + size)
 
@@ -333,6 +336,7 @@ def _pick(block: Batch, first: int, share: float) -> Batch:
 def _block_rows(batch: Batch, block_bytes: int) -> int:
     """Return how many records make a block; of wide sparse ones more, as each block costs O(feature_dim)."""
     row_bytes = max(1, batch.num_bytes // len(batch))
+    scale = max(1, block_bytes // _BLOCK_BYTES)
     if is_sparse(batch.features):
-        return max(4096, min(64 * batch.feature_dim, 16 * block_bytes) // row_bytes)
-    return max(64, min(4096 * block_bytes // _BLOCK_BYTES, block_bytes // row_bytes))
+        return max(4096, min(64 * batch.feature_dim * scale, 16 * block_bytes) // row_bytes)
+    return max(64, min(4096 * scale, block_bytes // row_bytes))

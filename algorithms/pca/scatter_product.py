@@ -25,7 +25,7 @@ from eigenline.algorithms.pca.moments import check_width
 from eigenline.algorithms.records import PairSum
 
 # A part of a sparse product has at least so many multiplications: below, a thread costs more than it brings.
-_PART: Final = 4_000_000
+_PART: Final = 20_000_000
 # Each part has a result of its own, d numbers per direction, which must be added.
 _MOST_PARTS: Final = 8
 _VALUES_PER_FEATURE: Final = 4

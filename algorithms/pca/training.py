@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import nullcontext
+from copy import deepcopy
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -207,7 +209,7 @@ def solve(
     if head is None:
         raise RecordsError("There are no records. Expected at least one.")
     first_pass = FirstPass.of(head, plan, generator)
-    if first_pass.product is None:
+    if first_pass.forms_scatter:
         records.release()
     stopped = False
     try:
@@ -218,7 +220,7 @@ def solve(
         seen, stopped = stop.partial, True
     notes = (STOPPED,) if stopped else ()
     moments, plan = first_pass.moments.finish(seen.moments), first_pass.plan
-    if first_pass.product is None:
+    if first_pass.forms_scatter:
         finding = _long_solve(head.feature_dim)
         state = None if stopped else checkpoint.of_moments(moments)
         observe(Stage(1, moments.count, head.feature_dim, finding, state))
@@ -246,7 +248,7 @@ def from_one_pass(first_pass: FirstPass, seen: Seen) -> Solution:
         Its sums.
     """
     moments, plan = first_pass.moments.finish(seen.moments), first_pass.plan
-    if first_pass.product is None:
+    if first_pass.forms_scatter:
         return _from_scatter(moments, plan)
     basis = _first_search(first_pass, seen).basis
     return Solution(moments, krylov.decompose(basis, plan.num_components, "single-pass Nystroem sketch"), 1)
@@ -254,7 +256,6 @@ def from_one_pass(first_pass: FirstPass, seen: Seen) -> Solution:
 
 def _first_search(first_pass: FirstPass, seen: Seen) -> iteration.Search:
     work, plan = first_pass.product, first_pass.plan
-    assert work is not None
     search = iteration.Search(krylov.begin(work.directions, plan.block_size))
     return search.after(work.finish(first_pass.multiplied(seen), plan.centred), plan)
 
@@ -321,14 +322,14 @@ class FirstPass:
         Their part of the work.
     holding
         What of the records is held.
-    product
-        The part of the work with random directions; None where the scatter matrix is formed.
+    generator
+        Of random directions, should the records not fit.
     """
 
     plan: Plan
     moments: MomentsWork
     holding: Holding
-    product: ScatterProduct | None
+    generator: np.random.Generator
 
     @classmethod
     def of(cls, head: Batch, plan: Plan, generator: np.random.Generator) -> FirstPass:
@@ -347,17 +348,26 @@ class FirstPass:
             )
         plan = plan.for_features(d)
         origin = pilot_origin(head.features)
-        product = None
-        if d > plan.direct_features:
-            # Of a generator of their own: what is drawn later must not depend on whether these were needed.
-            directions = krylov.directions(d, min(plan.block_size, d), plan.precision, generator.spawn(1)[0])
-            product = ScatterProduct(directions, origin if origin.any() else None, plan.precision, plan.threads)
         return cls(
             plan,
-            MomentsWork(origin, plan.precision, with_products=product is None),
+            MomentsWork(origin, plan.precision, with_products=d <= plan.direct_features),
             Holding(origin, plan.precision, plan.held_bytes),
-            product,
+            # One of its own: what is drawn later must not depend on whether directions were needed here.
+            generator.spawn(1)[0],
         )
+
+    @property
+    def forms_scatter(self) -> bool:
+        """Whether the moments have the scatter matrix, so that nothing else is needed."""
+        return self.moments.with_products
+
+    @cached_property
+    def product(self) -> ScatterProduct:
+        """The part of the work with random directions: drawn when needed, and the same wherever they are drawn."""
+        d, plan, origin = len(self.moments.origin), self.plan, self.moments.origin
+        generator = deepcopy(self.generator)
+        directions = krylov.directions(d, min(plan.block_size, d), plan.precision, generator)
+        return ScatterProduct(directions, origin if origin.any() else None, plan.precision, plan.threads)
 
     def begin(self) -> Seen:
         """Return the sums over no record."""
@@ -367,9 +377,7 @@ class FirstPass:
         """Add records."""
         self.moments.update(state.moments, batch, first)
         state.has_sparse |= is_sparse(batch.features)
-        if self.product is not None and not (
-            state.product is None and self.holding.add(state.held, batch.features)
-        ):
+        if not self.forms_scatter and not (state.product is None and self.holding.add(state.held, batch.features)):
             self.product.update(self.multiplied(state), batch, first)
         return state
 
@@ -378,13 +386,12 @@ class FirstPass:
         self.moments.merge(first.moments, second.moments)
         first.has_sparse |= second.has_sparse
         held = first.product is None and second.product is None and self.holding.merge(first.held, second.held)
-        if self.product is not None and not held:
+        if not self.forms_scatter and not held:
             self.product.merge(self.multiplied(first), self.multiplied(second))
         return first
 
     def multiplied(self, state: Seen) -> ProductSums:
         """Give up holding records, and return the product so far."""
-        assert self.product is not None
         if state.product is None:
             state.product = self.product.begin()
             for block in state.held.blocks():  # dense ones were moved to the origin when they were copied

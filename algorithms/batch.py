@@ -131,8 +131,8 @@ class HeldBatches:
         """All batches, where they fitted in memory and one pass has been completed; otherwise None."""
         return self._held
 
-    def let_go(self) -> None:
-        """Keep nothing, from now on: for readers that learn in the midst of a pass that one pass is enough."""
+    def release(self) -> None:
+        """Keep nothing from now on: for readers that find in the midst of a pass that it is the last."""
         self._limit_bytes = -1
         self._held = None
 

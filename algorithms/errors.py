@@ -1,4 +1,6 @@
-"""The errors that belong to the caller: what they got wrong, where, and what was expected; and the request to stop."""
+"""The errors that belong to the caller: what was wrong, where, what was expected; and the request to stop."""
+
+from typing import Any
 
 
 class UserError(Exception):
@@ -18,8 +20,25 @@ class DataError(UserError):
     """The training data or a request body cannot be read as what it claims to be."""
 
 
+class RecordsError(DataError):
+    """Records that were read well do not suit the algorithm.
+
+    Its text counts records and features from 1 and names no source: only who opened the source knows its name.
+    """
+
+
 class Stopped(Exception):  # noqa: N818 -- a request, not an error
-    """The job was asked to stop in the midst of a pass, whose incomplete sums are dropped."""
+    """The job was asked to stop in the midst of a pass.
+
+    Attributes
+    ----------
+    partial
+        The sum over the records up to the stop, from the first on; None where it is not known.
+    """
+
+    def __init__(self, partial: Any = None) -> None:
+        super().__init__()
+        self.partial = partial
 
 
 def excerpt(value: object, limit: int = 60) -> str:

@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias, TypeVar
 
+import numpy as np
+
 from eigenline.algorithms.errors import HyperparameterError, excerpt
 
 Auto: TypeAlias = Literal["auto"]
@@ -217,6 +219,8 @@ def parse(
 
 
 def _as_text(value: object) -> str:
+    if isinstance(value, np.generic):  # as a search over `np.logspace` gives them
+        value = value.item()
     if isinstance(value, str):
         return value
     if isinstance(value, bool):

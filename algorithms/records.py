@@ -14,12 +14,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Final, Protocol, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from eigenline.algorithms.batch import Batch, Batches, concatenate, is_sparse
+from eigenline.algorithms.batch import Batch, Batches, HeldBatches, concatenate, is_sparse
 from eigenline.algorithms.blas_threads import in_order
 from eigenline.algorithms.errors import Stopped as Stopped
 
@@ -56,12 +57,15 @@ class PassProgress:
         Passes begun so far, this one included.
     records, blocks, num_bytes
         Of this pass.
+    feature_dim
+        Features of a record of the last block.
     """
 
     pass_number: int
     records: int
     blocks: int
     num_bytes: int
+    feature_dim: int
 
 
 class Records(Protocol):
@@ -74,6 +78,17 @@ class Records(Protocol):
     """
 
     count: int | None
+
+    def head(self) -> Batch | None:
+        """Return the first batch that has records, before the first pass; None where there are none.
+
+        It costs no pass: the next one begins with them.
+
+        Raises
+        ------
+        Stopped
+            Where the job was asked to stop before any record came.
+        """
 
     def total(self, work: Work[State]) -> State:
         """Make one pass and return its sum.
@@ -95,6 +110,9 @@ class Records(Protocol):
             Where the job was asked to stop before they were found.
         """
 
+    def release(self) -> None:
+        """Keep no records for later passes: this one, or the next where none is under way, is the last."""
+
 
 class RecordsHere:
     """Records that this process reads, its threads sharing the blocks of a pass.
@@ -112,6 +130,13 @@ class RecordsHere:
         Called after each block.
     first
         Position of the first record among all records, where these are a part of them.
+    block_bytes
+        Size of a block: the default suits the processor's cache; more suits works whose state is large.
+
+    Attributes
+    ----------
+    passes
+        Begun so far; set it where earlier passes were made elsewhere.
     """
 
     def __init__(
@@ -122,6 +147,7 @@ class RecordsHere:
         stopping: Callable[[], bool] = lambda: False,
         observe: Callable[[PassProgress], None] = lambda progress: None,
         first: int = 0,
+        block_bytes: int = _BLOCK_BYTES,
     ) -> None:
         self.count: int | None = None
         self.passes = 0
@@ -130,22 +156,48 @@ class RecordsHere:
         self._stopping = stopping
         self._observe = observe
         self._first = first
+        self._block_bytes = block_bytes
+        self._begun: tuple[Batch, Iterator[Batch]] | None = None
+
+    def head(self) -> Batch | None:
+        """Return the first records; see `Records`."""
+        if self._begun is None:
+            source = iter(self._batches)
+            first = next((batch for batch in source if len(batch)), None)
+            if first is None:
+                if self._stopping():  # a source that was stopped ends early
+                    raise Stopped
+                return None
+            self._begun = (first, source)
+        return self._begun[0]
+
+    def release(self) -> None:
+        """Keep no records; see `Records`."""
+        if isinstance(self._batches, HeldBatches):
+            self._batches.release()
 
     def total(self, work: Work[State]) -> State:
         """Make one pass and return its sum; see `Records`."""
         state = work.begin()
-        if self._threads < 2:
-            for first, block in self._blocks():
-                state = work.update(state, block, first)
-            return state
+        try:
+            if self._threads < 2:
+                for first, block in self._blocks():
+                    state = work.update(state, block, first)
+                return state
+            for part in self._parts(work):
+                state = work.merge(state, part)
+        except Stopped:
+            raise Stopped(state) from None
+        return state
+
+    def _parts(self, work: Work[State]) -> Iterator[State]:
+        """Yield the sum over each block by itself, in order."""
 
         def alone(item: tuple[int, Batch]) -> State:
             first, block = item
             return work.update(work.begin(), block, first)
 
-        for part in in_order(alone, self._blocks(), self._threads):
-            state = work.merge(state, part)
-        return state
+        return in_order(alone, self._blocks(), self._threads)
 
     def sample(self, count: int) -> Batch:
         """Return about `count` records; see `Records`."""
@@ -159,25 +211,32 @@ class RecordsHere:
         """Yield each block of one pass with the position of its first record."""
         self.passes += 1
         records = blocks = num_bytes = 0
-        for batch in self._batches:
-            for block in cut(batch):
+        source: Iterable[Batch] = self._batches
+        if self._begun is not None:
+            source = chain(self._begun[:1], self._begun[1])
+            self._begun = None
+        for batch in source:
+            for block in cut(batch, self._block_bytes):
                 if self._stopping():
                     raise Stopped
                 yield self._first + records, block
                 records += len(block)
                 blocks += 1
                 num_bytes += block.num_bytes
-                self._observe(PassProgress(self.passes, records, blocks, num_bytes))
+                self._observe(PassProgress(self.passes, records, blocks, num_bytes, block.feature_dim))
         if self._stopping():  # a source that was stopped ends early, and its pass is not complete
             raise Stopped
         self.count = records
 
 
-def cut(batch: Batch) -> Iterable[Batch]:
-    """Cut a batch into blocks that suit the processor's cache."""
+def cut(batch: Batch, block_bytes: int = _BLOCK_BYTES) -> Iterable[Batch]:
+    """Cut a batch into blocks; the default suits the processor's cache."""
     if not len(batch):
         return
-    size = _block_rows(batch)
+    size = _block_rows(batch, block_bytes)
+    if size >= len(batch):
+        yield batch  # rows of sparse features would be copied
+        return
     for start in range(0, len(batch), size):
         yield batch.rows(start, start + size)
 
@@ -274,9 +333,10 @@ def _pick(block: Batch, first: int, share: float) -> Batch:
     )
 
 
-def _block_rows(batch: Batch) -> int:
+def _block_rows(batch: Batch, block_bytes: int) -> int:
     """Return how many records make a block; of wide sparse ones more, as each block costs O(feature_dim)."""
     row_bytes = max(1, batch.num_bytes // len(batch))
+    scale = max(1, block_bytes // _BLOCK_BYTES)
     if is_sparse(batch.features):
-        return max(4096, min(64 * batch.feature_dim, 16 * _BLOCK_BYTES) // row_bytes)
-    return max(64, min(4096, _BLOCK_BYTES // row_bytes))
+        return max(4096, min(64 * batch.feature_dim * scale, 16 * block_bytes) // row_bytes)
+    return max(64, min(4096 * scale, block_bytes // row_bytes))

@@ -14,8 +14,10 @@ import numpy as np
 
 from benchmarks.timing import print_machine, print_table
 from eigenline import write_recordio
+from eigenline.algorithms.pca.blocks import BLOCK_BYTES
 from eigenline.algorithms.pca.settings import read_settings
 from eigenline.algorithms.pca.training import train
+from eigenline.algorithms.records import RecordsHere
 from eigenline.container.channels import PipeChannel
 from eigenline.container.configuration import ChannelDescription
 from eigenline.container.stopping import Stopping
@@ -102,13 +104,8 @@ def _decode(sender: Connection, folder: str, mode: str, d: int, k: int) -> None:
 def _fit(sender: Connection, folder: str, mode: str, d: int, k: int) -> None:
     given = {"feature_dim": d, "mini_batch_size": 500, "num_components": k, "algorithm_mode": mode}
     start = time.perf_counter()
-    steps = train(read_settings(given), _channel(folder), np.random.default_rng(0))
-    while True:
-        try:
-            next(steps)
-        except StopIteration as finished:
-            passes = finished.value.passes
-            break
+    records = RecordsHere(_channel(folder), block_bytes=BLOCK_BYTES)
+    passes = train(read_settings(given), records, np.random.default_rng(0)).passes
     seconds = time.perf_counter() - start
     peak = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
     sender.send({"seconds": seconds, "passes": passes, "peak_mb": int(peak.split()[1]) / 1024})

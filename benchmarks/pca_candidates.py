@@ -11,10 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eigenline.algorithms.batch import Batch
+from eigenline.algorithms.pca.blocks import BLOCK_BYTES
 from eigenline.algorithms.pca.settings import read_settings
 from eigenline.algorithms.pca.training import TrainedPCA, train
+from eigenline.algorithms.records import RecordsHere
 
-BLOCK_BYTES = 32 << 20  # what the channel readers hand out at a time
+READ_BYTES = 32 << 20  # what the channel readers hand out at a time
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Blocks:
         self._features = features
         dense = isinstance(features, np.ndarray)
         width = features.shape[1] * features.dtype.itemsize
-        self._rows = max(1, BLOCK_BYTES // width) if dense else features.shape[0]
+        self._rows = max(1, READ_BYTES // width) if dense else features.shape[0]
 
     def __iter__(self) -> Iterator[Batch]:
         if self._rows >= self._features.shape[0]:
@@ -47,13 +49,8 @@ class Blocks:
 def fit_ours(features: Any, k: int, mode: str, threads: int = 2) -> TrainedPCA:
     """Train as the `train` command does, from blocks of records."""
     given = {"feature_dim": features.shape[1], "mini_batch_size": 500, "num_components": k, "algorithm_mode": mode}
-    steps = train(read_settings(given), Blocks(features), np.random.default_rng(0), threads=threads)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as finished:
-            trained: TrainedPCA = finished.value
-            return trained
+    records = RecordsHere(Blocks(features), block_bytes=BLOCK_BYTES)
+    return train(read_settings(given), records, np.random.default_rng(0), threads=threads)
 
 
 def ours(features: Any, k: int, mode: str) -> Fitted:

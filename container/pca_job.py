@@ -6,14 +6,16 @@ import time
 
 import numpy as np
 
-from eigenline.algorithms.batch import Batches, HeldBatches
-from eigenline.algorithms.errors import DataError, Stopped
+from eigenline.algorithms.batch import Batches
+from eigenline.algorithms.errors import DataError, RecordsError, Stopped
 from eigenline.algorithms.pca import explained
-from eigenline.algorithms.pca.explained import Explained
+from eigenline.algorithms.pca.blocks import BLOCK_BYTES
+from eigenline.algorithms.pca.checkpoint import passes_of
+from eigenline.algorithms.pca.explained import Explained, ExplainedWork
 from eigenline.algorithms.pca.model import PCAModel
-from eigenline.algorithms.pca.plan import Progress
 from eigenline.algorithms.pca.settings import PCASettings, read_settings
-from eigenline.algorithms.pca.training import TrainedPCA, train
+from eigenline.algorithms.pca.training import Stage, TrainedPCA, train
+from eigenline.algorithms.records import PassProgress, RecordsHere
 from eigenline.container.job import JobContext, Outcome
 from eigenline.container.metric_lines import JobLog
 from eigenline.container.pca_reports import reports, summary
@@ -60,64 +62,73 @@ def _train(settings: PCASettings, context: JobContext) -> tuple[TrainedPCA, dict
     began = log.clock()
     executor = "RandomizedPCAExecutor" if settings.algorithm_mode == "randomized" else "PCAExecutor"
     log.info(f"The default executor is <{executor} on cpu(0)>.")
-    steps = train(
-        settings,
-        context.channels["train"],
-        np.random.default_rng(settings.seed),
-        stopping=context.stopping,
-        threads=max(1, int(cpu_quota())),
-        resume=context.checkpoints.load(),
-    )
     lines = _TrainingLines(settings, log, executor, began)
-    while True:
-        try:
-            progress = next(steps)
-        except StopIteration as finished:
-            trained: TrainedPCA = finished.value
-            break
-        except DataError:
-            if context.stopping() and lines.first_batch is None:
-                raise Stopped from None  # the pipe was closed before its first record
-            raise
-        if progress.state is not None:
-            context.checkpoints.save(progress.state)
-        if progress.state is None or progress.finding:
-            lines.take(progress)
+    resume = context.checkpoints.load()
+    records = RecordsHere(
+        context.channels["train"], stopping=context.stopping, observe=lines.read, block_bytes=BLOCK_BYTES
+    )
+    if resume is not None:
+        records.passes = passes_of(resume)
+
+    def observe(stage: Stage) -> None:
+        if stage.checkpoint is not None:
+            context.checkpoints.save(stage.checkpoint)
+        lines.found(stage)
+
+    try:
+        trained = train(
+            settings,
+            records,
+            np.random.default_rng(settings.seed),
+            threads=max(1, int(cpu_quota())),
+            resume=resume,
+            observe=observe,
+        )
+    except RecordsError as error:
+        pipe = " In Pipe mode each FIFO must carry the whole channel." if "in every pass" in str(error) else ""
+        raise DataError(f"The train channel: {error}{pipe}") from error
     return trained, lines.finish(trained)
 
 
 class _TrainingLines:
-    """The lines of one training, in SageMaker's order: what a batch tells goes in, lines come out."""
+    """The lines of one training, in SageMaker's order."""
 
     def __init__(self, settings: PCASettings, log: JobLog, executor: str, began: float) -> None:
-        self.first_batch: float | None = None
+        self._first_block: float | None = None
         self._settings = settings
         self._log = log
         self._executor = executor
         self._began = began
         self._last_line = time.monotonic()
         self._last_read = began
-        self._epoch = Progress(1, 0, 0, 0)  # the pass that is being read, and since when
+        # The pass that is being read, and since when.
+        self._epoch = PassProgress(1, 0, 0, 0, 0)
         self._epoch_began = began
 
-    def take(self, progress: Progress) -> None:
-        """Write what is due after a batch."""
-        if self.first_batch is None:
-            self.first_batch = self._log.clock()
-            self._write_beginning(progress)
-        if progress.finding:
-            self._log.info(f"Pass {progress.pass_number}: {progress.finding}.")
-        else:
-            if progress.pass_number != self._epoch.pass_number:
-                self._write_epoch()
-            self._epoch = progress
-            self._last_read = self._log.clock()
-        if not progress.finding and time.monotonic() - self._last_line > _SECONDS_BETWEEN_LINES:
+    def read(self, progress: PassProgress) -> None:
+        """Write what is due after a block of records."""
+        self._begin(progress.feature_dim, progress.records, progress.num_bytes)
+        if progress.pass_number != self._epoch.pass_number and self._epoch.records:
+            self._write_epoch()
+        self._epoch = progress
+        self._last_read = self._log.clock()
+        if time.monotonic() - self._last_line > _SECONDS_BETWEEN_LINES:
             self._last_line = time.monotonic()
             self._log.info(f"Pass {progress.pass_number}: {progress.records:,} records read.")
 
-    def _write_beginning(self, progress: Progress) -> None:
-        log, settings, d = self._log, self._settings, progress.feature_dim
+    def found(self, stage: Stage) -> None:
+        """Write what is due at the end of a pass or step."""
+        self._begin(stage.feature_dim, stage.records, 0)
+        if stage.finding:
+            self._log.info(f"Pass {stage.passes}: {stage.finding}.")
+
+    def _begin(self, feature_dim: int, records: int, num_bytes: int) -> None:
+        if self._first_block is None:
+            self._first_block = self._log.clock()
+            self._write_beginning(feature_dim, records, num_bytes)
+
+    def _write_beginning(self, d: int, records: int, num_bytes: int) -> None:
+        log, settings = self._log, self._settings
         log.info(f"{d} feature(s) found in 'data'.")
         if d != settings.feature_dim:
             log.warning(
@@ -130,13 +141,13 @@ class _TrainingLines:
         log.info(
             f"<{self._executor} on cpu(0)> is assigned to batch slice from 0 to {settings.mini_batch_size - 1}."
         )
-        assert self.first_batch is not None
-        log.metrics({"initialize.time": (self.first_batch - self._began) * 1e3}, start_time=self._began)
+        assert self._first_block is not None
+        log.metrics({"initialize.time": (self._first_block - self._began) * 1e3}, start_time=self._began)
         log.metrics(_counts(0, 0, 0), dimensions={"Meta": "init_train_data_iter"})
         # The service looks at one mini-batch first, as its epoch 0. Here that is the beginning of the first pass.
-        share = min(1.0, settings.mini_batch_size / max(1, progress.records))
-        log.epoch_stats("train", 0, self.first_batch - self._began, 1, round(share * progress.num_bytes))
-        self._epoch_began = self.first_batch
+        share = min(1.0, settings.mini_batch_size / max(1, records))
+        log.epoch_stats("train", 0, self._first_block - self._began, 1, round(share * num_bytes))
+        self._epoch_began = self._first_block
 
     def _write_epoch(self) -> None:
         """Sum up the pass that has been read."""
@@ -151,7 +162,7 @@ class _TrainingLines:
         if self._epoch.records:
             self._write_epoch()
         ended = log.clock()
-        first = self._began if self.first_batch is None else self.first_batch
+        first = self._began if self._first_block is None else self._first_block
         reading, finishing = self._last_read - self._began, ended - self._last_read
         passes = trained.passes
         batches = -(-trained.num_records // self._settings.mini_batch_size) * passes
@@ -183,22 +194,28 @@ def _counts(records: int, batches: int, passes: int) -> dict[str, tuple[float, f
 
 
 def _measure(model: PCAModel, channel: Batches, context: JobContext) -> Explained | None:
-    """Return what the components explain of a channel; None where the job was asked to stop before its end."""
-    state: Explained | None = None
-    if isinstance(channel, HeldBatches):
-        channel.let_go()  # read once
-    for batch in channel:
-        if batch.feature_dim != model.feature_dim:
+    """Measure a model on the test channel; None where that has no records, or the job was stopped."""
+    records = RecordsHere(channel, stopping=context.stopping)
+    work = ExplainedWork(model)
+    try:
+        head = records.head()
+        if head is None:
+            return None
+        if head.feature_dim != model.feature_dim:
             raise DataError(
-                f"The test channel's records have {batch.feature_dim} features, but those of the train channel "
+                f"The test channel's records have {head.feature_dim} features, but those of the train channel "
                 f"have {model.feature_dim}. Expected the same columns in both."
             )
-        state = explained.measure(state, model, batch.features)
-    if context.stopping():
+        records.release()  # read once
+        sums = records.total(work)
+    except Stopped:
         return None
-    if state is not None and not np.isfinite(state.total):
+    except RecordsError as error:
+        raise DataError(f"The test channel: {error}") from error
+    measured = work.finish(sums)
+    if not np.isfinite(measured.total):
         raise DataError("The test channel has values that are not finite numbers; fill missing values first.")
-    return state
+    return measured
 
 
 def _log_quality(log: JobLog, channel: str, measured: Explained) -> None:

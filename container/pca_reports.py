@@ -19,7 +19,7 @@ _READABLE_VALUES = 2_000_000
 
 
 def summary(trained: TrainedPCA, on_test: Explained | None) -> list[str]:
-    """Tell in sentences what the components explain."""
+    """Return sentences on what the components explain."""
     on_train = explained.of_training(trained)
     k = trained.model.num_components
     sentences = [
@@ -43,8 +43,8 @@ def _captured(beginning: str, measured: Explained) -> str:
 
 def _error(channel: str, measured: Explained) -> str:
     return (
-        f"Reconstruction error, {channel}: {measured.reconstruction_error:.6g} a record (mean squared distance), "
-        f"{measured.reconstruction_rmse:.6g} a value (root mean square)."
+        f"Reconstruction error, {channel}: {measured.reconstruction_error:.6g} per record (mean squared distance), "
+        f"{measured.reconstruction_rmse:.6g} per value (root mean square)."
     )
 
 
@@ -110,7 +110,7 @@ def _metrics(channel: str, measured: Explained) -> dict[str, float]:
 
 
 def _explained_variance_csv(trained: TrainedPCA, on_test: Explained | None) -> bytes:
-    """One line a component, strongest first; ``column`` is its place in the artifact, counted from 0."""
+    """One line per component, strongest first; ``column`` is its place in the artifact, counted from 0."""
     on_train = explained.of_training(trained)
     order = _strongest_first(trained)
     columns: dict[str, NDArray[np.generic]] = {
@@ -132,7 +132,7 @@ def _explained_variance_csv(trained: TrainedPCA, on_test: Explained | None) -> b
 
 
 def _components_csv(trained: TrainedPCA, names: Sequence[str] | None) -> bytes:
-    """One line per feature: its name or number from 1, its mean, its loading per component, strongest first."""
+    """One line per feature: its name or number from 1, its mean, its loading on each component, strongest first."""
     model = trained.model
     d, k = model.components.shape
     mean = np.zeros(d, np.float32) if model.mean is None else model.mean

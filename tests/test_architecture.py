@@ -43,8 +43,7 @@ OUTSIDE = sorted(
 # The maths and the formats start no thread and no process, and call no foreign code, unless a reason stands here.
 CONCURRENCY = {"threading", "multiprocessing", "concurrent", "ctypes", "subprocess", "asyncio"}
 CONCURRENCY_ALLOWED = {
-    "algorithms/blas_threads.py": "blocks of one pass run on threads: a block alone fills no CPU",
-    "algorithms/pca/sparse_products.py": "sparse products use one CPU each; threads of our own use the others",
+    "algorithms/blas_threads.py": "blocks of a pass and parts of a product run on threads: one fills no CPU",
     "formats/json/parser.py": "the parser keeps a buffer for each thread that parses",
     "formats/csv/workers.py": "parsing holds the interpreter, so other cores are reached only by processes",
 }

@@ -1,7 +1,8 @@
-"""PCA for Python people: a scikit-learn estimator over the same maths, with SageMaker's parameter names."""
+"""PCA as a scikit-learn estimator, with SageMaker's parameter names."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,13 +13,13 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from eigenline.algorithms.batch import Batch, Features, is_sparse
 from eigenline.algorithms.blas_threads import blas_threads
 from eigenline.algorithms.errors import UserError
-from eigenline.algorithms.pca import partial, routes
-from eigenline.algorithms.pca.decomposition import completed
+from eigenline.algorithms.pca.blocks import BLOCK_BYTES
+from eigenline.algorithms.pca.direct_solvers import completed
 from eigenline.algorithms.pca.model import PCAModel
-from eigenline.algorithms.pca.partial import PartialState
-from eigenline.algorithms.pca.plan import Plan, Solution
 from eigenline.algorithms.pca.settings import PCASettings, read_settings
-from eigenline.algorithms.pca.training import make_plan, never
+from eigenline.algorithms.pca.solver_choice import Plan, make_plan
+from eigenline.algorithms.pca.training import FirstPass, Seen, Solution, from_one_pass, solve
+from eigenline.algorithms.records import RecordsHere
 
 
 class PCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
@@ -85,14 +86,22 @@ class PCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
         self.seed = seed
 
     def fit(self, X: Any, y: Any = None) -> PCA:
-        """Fit to records of shape (n_samples, n_features), dense or sparse; `y` is ignored."""
+        """Fit to records.
+
+        Parameters
+        ----------
+        X
+            Shape (n_samples, n_features), dense or sparse; float32 is computed in float32, all else in float64.
+        y
+            Ignored.
+        """
         features = self._checked(X, reset=True)
         n, d = features.shape
         plan = self._plan(features, min(n, d) if self.num_components is None else self.num_components)
         generator = np.random.default_rng(self.seed)
-        steps = routes.solve([Batch(features)], plan, generator, never)
-        self._partial: PartialState | None = None
-        self._take(_finished(steps), plan, generator)
+        records = RecordsHere([Batch(features)], block_bytes=BLOCK_BYTES)
+        self._partial: tuple[FirstPass, Seen] | None = None
+        self._set(solve(records, plan, generator), plan, generator)
         return self
 
     def partial_fit(self, X: Any, y: Any = None) -> PCA:
@@ -103,19 +112,39 @@ class PCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
         optimum for spectra that decay, since no record is seen twice.
 
         Records of the first call decide the default of `num_components`.
+
+        Parameters
+        ----------
+        X
+            Shape (n_samples, n_features), dense or sparse.
+        y
+            Ignored.
         """
-        state = getattr(self, "_partial", None)
-        features = self._checked(X, reset=state is None)
-        if state is None:
+        so_far: tuple[FirstPass, Seen] | None = getattr(self, "_partial", None)
+        features = self._checked(X, reset=so_far is None)
+        if so_far is None:
             wanted = min(features.shape) if self.num_components is None else self.num_components
-            plan = self._plan(features, wanted)
-            state = partial.begin(features, plan, np.random.default_rng(self.seed))
-        self._partial = partial.update(state, features)
-        self._take(partial.finish(self._partial), state.plan, np.random.default_rng(self.seed))
+            plan = replace(self._plan(features, wanted), held_bytes=0)
+            work = FirstPass.of(Batch(features), plan, np.random.default_rng(self.seed))
+            so_far = work, work.begin()
+        work, seen = so_far
+        records = RecordsHere([Batch(features)], block_bytes=BLOCK_BYTES, first=seen.moments.count)
+        self._partial = work, work.merge(seen, records.total(work))
+        self._set(from_one_pass(*self._partial), work.plan, np.random.default_rng(self.seed))
         return self
 
     def transform(self, X: Any) -> NDArray[Any]:
-        """Project records onto the components: shape (n_samples, num_components), strongest first."""
+        """Project records onto the components.
+
+        Parameters
+        ----------
+        X
+            Shape (n_samples, n_features), dense or sparse.
+
+        Returns
+        -------
+        Shape (n_samples, num_components), strongest component first, in the precision of X.
+        """
         check_is_fitted(self)
         features = self._checked(X, reset=False)
         components = self.components_.astype(features.dtype, copy=False).T
@@ -124,7 +153,17 @@ class PCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
         return projections
 
     def inverse_transform(self, X: Any) -> NDArray[Any]:
-        """Map projections of shape (n_samples, num_components) back to records."""
+        """Map projections back to records of the subspace.
+
+        Parameters
+        ----------
+        X
+            Shape (n_samples, num_components).
+
+        Returns
+        -------
+        Shape (n_samples, n_features).
+        """
         check_is_fitted(self)
         records: NDArray[Any] = np.asarray(X) @ self.components_ + self.mean_
         return records
@@ -133,14 +172,14 @@ class PCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
     def model_(self) -> PCAModel:
         """The model as SageMaker's artifacts store it: float32, `regular` weakest first.
 
-        ``formats.artifact.write_artifact(pca.model_)`` gives the bytes of a ``model_algo-1`` file.
+        ``eigenline.formats.artifact.write_artifact(pca.model_)`` gives the bytes of a ``model_algo-1`` file.
         """
         check_is_fitted(self)
         order = slice(None, None, -1 if self._settings.algorithm_mode == "regular" else 1)
         return PCAModel(
             np.ascontiguousarray(self.singular_values_[order], np.float32),
             np.ascontiguousarray(self.components_[order].T, np.float32),
-            self.mean_.astype(np.float32) if self.subtract_mean else None,
+            self.mean_.astype(np.float32) if self._settings.subtract_mean else None,
         )
 
     @property
@@ -177,7 +216,7 @@ class PCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
 
         return csr_array(checked)
 
-    def _take(self, solution: Solution, plan: Plan, generator: np.random.Generator) -> None:
+    def _set(self, solution: Solution, plan: Plan, generator: np.random.Generator) -> None:
         pairs, seen = solution.decomposition, solution.moments
         k, precision = plan.num_components, plan.precision
         eigenvalues = np.zeros(k)
@@ -196,12 +235,3 @@ class PCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
         tags.input_tags.sparse = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
-
-
-def _finished(steps: Any) -> Solution:
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            solution: Solution = end.value
-            return solution

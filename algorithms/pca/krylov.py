@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eigenline.algorithms.pca.blocks import Array64, Precision
-from eigenline.algorithms.pca.decomposition import Decomposition, with_fixed_signs
+from eigenline.algorithms.pca.direct_solvers import Decomposition, with_fixed_signs
 
 # Blocks that the basis holds before it restarts from its best directions: memory against passes.
 BASIS_BLOCKS = 6
@@ -20,7 +20,7 @@ class KrylovBasis:
     """An orthonormal basis of a Krylov space of the symmetric matrix A, and the block to multiply next.
 
     With basis Q and next block N, both orthonormal and orthogonal to each other: ``A Q = Q T + N B``. So T, B and
-    the two blocks hold all that the products have told of A, and the images ``A Q`` need not be kept.
+    the two blocks hold all that is known of A by its products, and the images ``A Q`` need not be kept.
 
     Attributes
     ----------
@@ -66,7 +66,7 @@ class KrylovBasis:
 
 
 def directions(d: int, block_size: int, precision: Precision, generator: np.random.Generator) -> NDArray[Any]:
-    """Draw the first block of directions: an orthonormalised Gaussian one, shape (d, block_size)."""
+    """Draw the first block of directions: orthonormalised Gaussian columns, shape (d, block_size)."""
     block = generator.standard_normal((d, block_size), dtype=precision)
     if d < 4 * block_size:  # too square to be well-conditioned
         return np.linalg.qr(block)[0]
@@ -83,7 +83,7 @@ def begin(first: NDArray[Any], keep: int) -> KrylovBasis:
 
 
 def extend(state: KrylovBasis, images: NDArray[Any]) -> KrylovBasis:
-    """Take in the product of A with the block that was to be multiplied: it joins the basis.
+    """Add the product of A with the block that was to be multiplied: the block joins the basis.
 
     Columns are filled in place: the old state must not be used again.
 
@@ -93,6 +93,13 @@ def extend(state: KrylovBasis, images: NDArray[Any]) -> KrylovBasis:
 
     Source: Musco and Musco, *Randomized Block Krylov Methods* (2015), algorithm 2; restarts as in Zhou and
     Saad, *Block Krylov-Schur method for large symmetric eigenvalue problems* (2008).
+
+    Parameters
+    ----------
+    state
+        With its `following` block N of shape (d, b).
+    images
+        ``A N``, shape (d, b).
     """
     images = images.astype(state.room.dtype, copy=False)
     known, p = state.known, state.size
@@ -124,7 +131,7 @@ def _beyond(known: NDArray[Any], images: NDArray[Any], inside: NDArray[Any]) -> 
 
     Block Gram-Schmidt, repeated until nothing changes, with the products of Stathopoulos and Wu, *A block
     orthogonalization procedure with constant synchronization requirements* (2002), in place of QR: matrix
-    products only, several times faster on tall blocks, and it shows the rank.
+    products only, several times faster on tall blocks, and it finds the rank.
 
     Parameters
     ----------

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from eigenline.algorithms.batch import Features, is_sparse
-from eigenline.algorithms.pca.fused import MOST_FEATURES, blas_is_in_sequence, in_sequence
+
+Array32 = NDArray[np.float32]
+
+# Up to this many features SageMaker's order of addition is known and worth its time on any machine; beyond, every
+# BLAS cuts the sum into blocks of its own.
+MOST_FEATURES: Final = 64
+# The BLAS kernels differ with the number of rows: vector, small, ragged and large products.
+_PROBED_ROWS: Final = (1, 2, 5, 16, 33, 500)
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,14 +66,19 @@ class PCAModel:
         (``(x - mean) @ v`` rounds differently), and because it never makes sparse records dense. Dense records
         of at most 64 features get SageMaker's bits on every CPU and in requests of every size; beyond, the
         last bits are BLAS's, and may differ between a request of one record and one of many.
+
+        Parameters
+        ----------
+        features
+            Shape (n, feature_dim), dense or CSR; computed in float32.
         """
         if is_sparse(features):
             return np.asarray(features.astype(np.float32, copy=False) @ self.components - self.projected_mean)
         return self._product(np.require(features, np.float32, ["C", "A"])) - self.projected_mean
 
     def _product(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
-        if self._follows_sequence:
-            return in_sequence(features, self._aligned_components)
+        if self._is_sequential:
+            return sequential_product(features, self._aligned_components)
         return np.asarray(features @ self._aligned_components)
 
     @cached_property
@@ -74,10 +87,50 @@ class PCAModel:
         return np.require(self.components, np.float32, ["C", "A"])
 
     @cached_property
-    def _follows_sequence(self) -> bool:
-        return self.feature_dim <= MOST_FEATURES and not blas_is_in_sequence(self._aligned_components)
+    def _is_sequential(self) -> bool:
+        return self.feature_dim <= MOST_FEATURES and not blas_is_sequential(self._aligned_components)
 
     def reconstruct(self, projections: NDArray[np.float32]) -> NDArray[np.float32]:
         """Map projections back to records of the subspace: ``p @ v.T + mean``, shape (n, feature_dim)."""
         records = projections.astype(np.float32, copy=False) @ self.components.T
         return np.asarray(records if self.mean is None else records + self.mean, np.float32)
+
+
+def sequential_product(left: Array32, right: Array32) -> Array32:
+    """Return ``left @ right`` as a chain of float32 fused multiply-adds over the features, in their order.
+
+    ``a_0 = 0``, ``a_(j+1) = round32(a_j + x_j v_j)``: what a matrix kernel with one accumulator for each result
+    computes. The published answers of a SageMaker PCA endpoint are exactly this, all 11,040 of them. A product
+    of two float32 is exact in float64, so float64 adds and one rounding make the fused step. (Where a sum lies
+    within 1e-9 of half-way between two float32, rounding twice may differ from rounding once.)
+
+    Parameters
+    ----------
+    left
+        Shape (n, d), float32.
+    right
+        Shape (d, k), float32.
+    """
+    total = np.zeros((left.shape[0], right.shape[1]), np.float32)
+    wide = right.astype(np.float64)
+    for feature, row in zip(left.T.astype(np.float64), wide, strict=True):
+        total = (feature[:, None] * row + total).astype(np.float32)
+    return total
+
+
+def blas_is_sequential(right: Array32) -> bool:
+    """Return whether this machine's BLAS gives the same bits as `sequential_product`, for products of any height.
+
+    Measured, because it depends on the CPU: OpenBLAS kernels for AVX-512 do up to some width, those for AVX2
+    keep several partial sums.
+
+    Parameters
+    ----------
+    right
+        Shape (d, k), float32: the right factor of the products.
+    """
+    d = right.shape[0]
+    # Any numbers with full mantissas will do; these need no generator.
+    values = np.sin(np.arange(max(_PROBED_ROWS) * d, dtype=np.float64)).astype(np.float32).reshape(-1, d)
+    expected = sequential_product(values, right)
+    return all(np.array_equal(values[-rows:] @ right, expected[-rows:], equal_nan=True) for rows in _PROBED_ROWS)

@@ -117,7 +117,7 @@ def test_the_last_line_gives_setup_and_total_time(features: NDArray[np.float32])
 def test_every_pass_is_summed_up_as_the_data_reader_of_the_service_does(
     monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator
 ) -> None:
-    monkeypatch.setattr("eigenline.algorithms.pca.training._HELD_BYTES", 0)
+    monkeypatch.setattr("eigenline.algorithms.pca.solver_choice._HELD_BYTES", 0)
     wide = rng.standard_normal((120, 1100)).astype(np.float32)
     outcome, log = run(wide, algorithm_mode="randomized", num_components="1")
     pattern = r"^\[2021-12-27 12:4\d:\d\d\.\d{3}\] \[tensorio\] \[info\] epoch_stats=(.*)$"

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 from eigenline.algorithms.batch import Batch
+from eigenline.algorithms.pca.blocks import BLOCK_BYTES
 from eigenline.algorithms.pca.settings import read_settings
 from eigenline.algorithms.pca.training import TrainedPCA, train
+from eigenline.algorithms.records import RecordsHere
 
 
 @pytest.fixture
@@ -21,11 +23,7 @@ def fit() -> Callable[..., TrainedPCA]:
         if hasattr(features, "shape"):
             features = [Batch(features[i : i + rows]) for i in range(0, features.shape[0], rows)]
         settings = read_settings({"feature_dim": 1, "mini_batch_size": 100, "num_components": k, **given})
-        steps = train(settings, features, np.random.default_rng(settings.seed), precision=precision)
-        while True:
-            try:
-                next(steps)
-            except StopIteration as finished:
-                return finished.value
+        records = RecordsHere(features, block_bytes=BLOCK_BYTES)
+        return train(settings, records, np.random.default_rng(settings.seed), precision=precision)
 
     return run

@@ -69,6 +69,19 @@ def test_wrong_parameters_are_value_errors_that_name_the_rule(parameters: dict[s
         PCA(**parameters).fit(DIGITS)
 
 
+def test_numpy_scalars_are_parameters_like_python_ones() -> None:
+    numpy = PCA(np.int64(2), extra_components=np.int32(5), subtract_mean=np.bool_(False), seed=np.int16(3))
+    python = PCA(2, extra_components=5, subtract_mean=False, seed=3)
+    np.testing.assert_array_equal(numpy.fit(DIGITS).components_, python.fit(DIGITS).components_)
+
+
+def test_parameters_changed_after_fit_leave_the_model_alone() -> None:
+    estimator = PCA(2).fit(DIGITS)
+    before = write_artifact(estimator.model_)
+    estimator.set_params(num_components=3, algorithm_mode="randomized", subtract_mean=False)
+    assert write_artifact(estimator.model_) == before
+
+
 @pytest.mark.parametrize("cuts", [[100], [5, 6, 1000], list(range(100, 1700, 100))])
 @pytest.mark.parametrize("sparse", [False, True])
 def test_partial_fits_give_what_one_fit_gives(cuts: list[int], sparse: bool) -> None:

@@ -11,9 +11,10 @@ import pytest
 from numpy.typing import NDArray
 
 from eigenline.algorithms.batch import Batch
-from eigenline.algorithms.pca import routes
 from eigenline.algorithms.pca.settings import read_settings
-from eigenline.algorithms.pca.training import TrainedPCA, make_plan, never
+from eigenline.algorithms.pca.solver_choice import make_plan
+from eigenline.algorithms.pca.training import TrainedPCA, solve
+from eigenline.algorithms.records import RecordsHere
 
 pytestmark = pytest.mark.slow
 
@@ -64,18 +65,12 @@ def test_randomized_captures_the_optimum(
 def test_the_iteration_captures_the_optimum_in_few_passes(
     images: NDArray[np.float32], optimum: dict[bool, NDArray[np.float64]], transposed: bool
 ) -> None:
-    """The same where neither side is small enough for a direct route and nothing is held."""
+    """The same where neither side is small enough for a direct solver and nothing is held."""
     features = np.ascontiguousarray(images.T, np.float64) if transposed else images
     given = {"feature_dim": 1, "mini_batch_size": 500, "num_components": 10, "algorithm_mode": "randomized"}
     plan = replace(make_plan(read_settings(given), np.float32), direct_features=0, direct_records=0, held_bytes=0)
     batches = [Batch(features[i : i + 2500]) for i in range(0, len(features), 2500)]
-    steps = routes.solve(batches, plan, np.random.default_rng(0), never)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as finished:
-            solution = finished.value
-            break
+    solution = solve(RecordsHere(batches), plan, np.random.default_rng(0))
     share = captured(features, solution.decomposition.components) / optimum[transposed][:10].sum()
     assert 0.9999 < share < 1 + 1e-6
     assert solution.passes <= 5

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
-from eigenline.algorithms.pca.fused import MOST_FEATURES, in_sequence
-from eigenline.algorithms.pca.model import PCAModel
+from eigenline.algorithms.pca.model import MOST_FEATURES, PCAModel, sequential_product
 
 
 def make_model(rng: np.random.Generator, d: int, k: int, mean: bool = True) -> PCAModel:
@@ -48,10 +47,10 @@ def test_unaligned_components_give_the_same_bits(rng: np.random.Generator) -> No
     np.testing.assert_array_equal(unaligned.project(features), model.project(features))
 
 
-def test_in_sequence_rounds_once_a_step() -> None:
+def test_the_sequential_product_rounds_once_per_step() -> None:
     # 1 + 2^-12 squared is 1 + 2^-11 + 2^-24: a float32 product drops the last term, a fused step keeps it
     x = np.float32(1 + 2.0**-12)
-    fused = in_sequence(np.array([[1, x]], np.float32), np.array([[-(1 + 2.0**-11)], [x]], np.float32))
+    fused = sequential_product(np.array([[1, x]], np.float32), np.array([[-(1 + 2.0**-11)], [x]], np.float32))
     assert fused[0, 0] == np.float32(2.0**-24)
     assert np.float32(-(1 + 2.0**-11)) + x * x == 0
 

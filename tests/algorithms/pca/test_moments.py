@@ -9,15 +9,22 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from eigenline.algorithms.pca import moments, products
-from eigenline.algorithms.pca.moments import Moments
+from eigenline.algorithms.batch import Batch
+from eigenline.algorithms.pca.blocks import pilot_origin
+from eigenline.algorithms.pca.moments import Moments, MomentSums, MomentsWork
+
+
+def added(work: MomentsWork, parts: list[Any]) -> MomentSums:
+    state, first = work.begin(), 0
+    for part in parts:
+        state = work.update(state, Batch(part), first)
+        first += part.shape[0]
+    return state
 
 
 def streamed(parts: list[Any], precision: Any = np.float64, with_products: bool = True) -> Moments:
-    state = moments.begin(parts[0], with_products=with_products)
-    for part in parts:
-        state = moments.update(state, part, precision)
-    return state
+    work = MomentsWork(pilot_origin(parts[0]), precision, with_products)
+    return work.finish(added(work, parts))
 
 
 def assert_agrees(state: Moments, features: NDArray[np.float64], rtol: float = 1e-10) -> None:
@@ -53,21 +60,22 @@ def test_any_batches_sparse_or_dense_give_the_same_moments(
 @given(order=st.permutations(range(5)), first=st.integers(1, 4), seed=st.integers(0, 1000))
 def test_states_merge_in_any_grouping_and_order(order: list[int], first: int, seed: int) -> None:
     features = np.random.default_rng(seed).standard_normal((50, 3)) * [1, 10, 0.1] + [100, 0, -5]
-    states = [streamed([part]) for part in np.split(features, 5)]
+    work = MomentsWork(pilot_origin(features), np.float64, with_products=True)
+    states = [added(work, [part]) for part in np.split(features, 5)]
     left = states[order[0]]
     for index in order[1:first]:
-        left = moments.merge(left, states[index])
+        left = work.merge(left, states[index])
     right = states[order[first]]
     for index in order[first + 1 :]:
-        right = moments.merge(right, states[index])
-    assert_agrees(moments.merge(left, right), features)
+        right = work.merge(right, states[index])
+    assert_agrees(work.finish(work.merge(left, right)), features)
 
 
 def test_merging_with_an_empty_state_changes_nothing(rng: np.random.Generator) -> None:
     features = rng.standard_normal((20, 3)) + 7
-    empty = moments.begin(features + 1, with_products=True)
-    assert_agrees(moments.merge(streamed([features]), empty), features)
-    assert_agrees(moments.merge(empty, streamed([features])), features)
+    work = MomentsWork(pilot_origin(features + 1), np.float64, with_products=True)
+    assert_agrees(work.finish(work.merge(added(work, [features]), work.begin())), features)
+    assert_agrees(work.finish(work.merge(work.begin(), added(work, [features]))), features)
 
 
 @pytest.mark.parametrize("offset", [0.0, 1e3, 1e6])
@@ -84,21 +92,3 @@ def test_a_million_float32_values_lose_nothing_to_the_length_of_the_sum() -> Non
     features = np.full((1_000_000, 1), 0.1, np.float32)
     state = streamed([features], precision=np.float32, with_products=False)
     assert state.mean[0] == pytest.approx(float(np.float32(0.1)), rel=1e-7)
-
-
-@pytest.mark.parametrize("sparse", [False, True])
-@pytest.mark.parametrize("centred", [False, True])
-@pytest.mark.parametrize("offset", [0.0, 50.0])
-def test_streamed_products_are_those_of_the_scatter_matrix(
-    rng: np.random.Generator, sparse: bool, centred: bool, offset: float
-) -> None:
-    features = rng.standard_normal((90, 7)) + offset
-    directions = rng.standard_normal((7, 3))
-    origin = None if sparse or not offset else features[:10].mean(axis=0)
-    halves = []
-    for part in np.split(features, [40]):
-        state = products.begin(directions, origin)
-        halves.append(products.update(state, csr_array(part) if sparse else part, np.float64))
-    moved = features - features.mean(axis=0) if centred else features
-    result = products.merge(*halves).finish(centred)
-    np.testing.assert_allclose(result, moved.T @ (moved @ directions), rtol=1e-9, atol=1e-6)

@@ -12,7 +12,8 @@ from sklearn.datasets import load_digits
 
 from eigenline.algorithms.errors import DataError
 from eigenline.algorithms.pca.settings import read_settings
-from eigenline.algorithms.pca.training import TrainedPCA, make_plan
+from eigenline.algorithms.pca.solver_choice import make_plan
+from eigenline.algorithms.pca.training import TrainedPCA
 
 Fit = Callable[..., TrainedPCA]
 MODES = ("regular", "randomized")

@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from eigenline.algorithms.batch import Batch
-from eigenline.algorithms.pca.plan import State
+from eigenline.algorithms.pca.checkpoint import Checkpoint
 from eigenline.algorithms.pca.settings import read_settings
-from eigenline.algorithms.pca.training import TrainedPCA, train
+from eigenline.algorithms.pca.training import Stage, TrainedPCA, train
+from eigenline.algorithms.records import RecordsHere
 
 
 class Channel:
@@ -27,17 +28,18 @@ class Channel:
             yield Batch(self.features[start : start + 100])
 
 
-def run(channel: Channel, mode: str, resume: State | None = None) -> tuple[TrainedPCA, list[State]]:
+def run(channel: Channel, mode: str, resume: Checkpoint | None = None) -> tuple[TrainedPCA, list[Checkpoint]]:
     given = {"feature_dim": 1, "mini_batch_size": 100, "num_components": 4, "algorithm_mode": mode}
-    steps = train(read_settings(given), channel, np.random.default_rng(3), resume=resume)
-    states: list[State] = []
-    while True:
-        try:
-            state = next(steps).state
-        except StopIteration as finished:
-            return finished.value, states
-        if state is not None:  # copied, as a file would: training goes on in the same memory
-            states.append({name: array.copy() for name, array in state.items()})
+    states: list[Checkpoint] = []
+
+    def observe(stage: Stage) -> None:
+        if stage.checkpoint is not None:  # copied, as a file would: training goes on in the same memory
+            states.append({name: array.copy() for name, array in stage.checkpoint.items()})
+
+    trained = train(
+        read_settings(given), RecordsHere(channel), np.random.default_rng(3), resume=resume, observe=observe
+    )
+    return trained, states
 
 
 def assert_same(resumed: TrainedPCA, whole: TrainedPCA) -> None:
@@ -53,7 +55,7 @@ def assert_same(resumed: TrainedPCA, whole: TrainedPCA) -> None:
 
 @pytest.fixture
 def nothing_held(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("eigenline.algorithms.pca.training._HELD_BYTES", 0)
+    monkeypatch.setattr("eigenline.algorithms.pca.solver_choice._HELD_BYTES", 0)
 
 
 @pytest.mark.parametrize("mode", ["regular", "randomized"])

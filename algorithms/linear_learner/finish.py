@@ -62,6 +62,7 @@ def finish(problem: Problem, finished: Finished) -> Iterator[Report | Trained]:
                     "No threshold reaches the target of "
                     f"{settings.binary_classifier_model_selection_criteria}; the nearest one was taken.",
                     warning=True,
+                    about_result=True,
                 )
     threshold = float(np.float32(threshold))
     model = LinearLearnerModel(

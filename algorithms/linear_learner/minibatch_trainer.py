@@ -36,12 +36,12 @@ _ALONE = "alone."
 
 
 def trains_in_minibatches(settings: Settings) -> bool:
-    """Whether mini-batches do the whole job: in `aws`, and where `best` is asked for a first-order method.
+    """Whether mini-batches do all: in `aws`, and where `best` is asked for a first-order method or one epoch.
 
     A setting that could change nothing asks for nothing: `momentum` is sgd's, and a schedule needs
     `use_lr_scheduler`, a bias multiplier `use_bias`.
     """
-    if settings.as_aws or settings.is_set("optimizer"):
+    if settings.as_aws or settings.is_set("optimizer") or settings.epochs == 1:
         return True
     asking = ["learning_rate", "beta_1", "beta_2"]
     if settings.use_bias:

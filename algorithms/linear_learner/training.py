@@ -8,6 +8,7 @@ from contextlib import nullcontext
 from eigenline.algorithms.batch import Channels
 from eigenline.algorithms.blas_threads import blas_out_of_the_way
 from eigenline.algorithms.linear_learner.finish import Finished, finish
+from eigenline.algorithms.linear_learner.hyperparameter_effects import without_effect
 from eigenline.algorithms.linear_learner.minibatch_trainer import train_in_minibatches, trains_in_minibatches
 from eigenline.algorithms.linear_learner.path_trainer import train_path
 from eigenline.algorithms.linear_learner.problem import data_notices, prepare
@@ -52,6 +53,8 @@ def train(
         + f" in parallel takes about {spelled_bytes(num_bytes)} of memory beside the data."
     )
     yield from data_notices(problem)
+    for sentence in without_effect(settings):
+        yield Notice(sentence)
     steps = (
         train_in_minibatches(problem, resume)
         if trains_in_minibatches(settings) or settings.epochs == 1

@@ -157,7 +157,16 @@ EFFECTS: Final[Mapping[str, Effect]] = {
         ),
     ),
     "init_bias": Effect("model", (_NO_BIAS, _NO_START)),
-    "optimizer": Effect("model"),
+    "optimizer": Effect(
+        "model",
+        (
+            NoEffect(
+                "`aws`, adam, not multiclass_classifier",
+                "auto is adam",
+                lambda s: s.as_aws and s.optimizer == "adam" and s.num_outputs == 1,
+            ),
+        ),
+    ),
     "loss": Effect("model"),
     "margin": Effect("model", (NoEffect("another loss", "it is hinge_loss's", _loss_is_not("hinge_loss")),)),
     "quantile": Effect(

@@ -24,7 +24,7 @@ FEW = {"num_models": "4"}
 TO_THE_END = {"early_stopping_tolerance": "1e-9", "early_stopping_patience": "30"}
 STEEP = {"lr_scheduler_step": "2", "lr_scheduler_factor": "0.5"}
 RECALL = {"binary_classifier_model_selection_criteria": "precision_at_target_recall"}
-UNSTEADY = {"optimizer": "sgd", "momentum": "0.97", "learning_rate": "0.3", "num_models": "1", "wd": "0"}
+UNSTEADY = {"optimizer": "sgd", "momentum": "0.9", "learning_rate": "0.3", "num_models": "1", "wd": "0"}
 
 # Name, further hyperparameters, value; each is run in both modes.
 CASES: list[tuple[str, dict[str, str], str]] = [
@@ -36,7 +36,7 @@ CASES: list[tuple[str, dict[str, str], str]] = [
     ("mini_batch_size", {**BINARY, **ADAM}, "50"),
     ("epochs", {**BINARY, **ADAM}, "2"),
     ("epochs", {**REGRESSOR, "loss": "absolute_loss", **TO_THE_END}, "2"),
-    ("epochs", {**REGRESSOR, **TO_THE_END}, "20"),
+    ("epochs", {**REGRESSOR, **ADAM, "learning_rate": "0.0005", **TO_THE_END}, "20"),
     ("use_bias", REGRESSOR, "false"),
     ("binary_classifier_model_selection_criteria", BINARY, "recall_at_target_precision"),
     ("binary_classifier_model_selection_criteria", REGRESSOR, "f_beta"),
@@ -110,7 +110,7 @@ CASES: list[tuple[str, dict[str, str], str]] = [
     ("use_lr_scheduler", {**REGRESSOR, **ADAM, **STEEP}, "false"),
     ("lr_scheduler_step", REGRESSOR, "3"),
     ("lr_scheduler_step", {**REGRESSOR, "use_lr_scheduler": "false"}, "3"),
-    ("lr_scheduler_factor", REGRESSOR, "0.5"),
+    ("lr_scheduler_factor", {**REGRESSOR, "lr_scheduler_step": "5"}, "0.5"),
     ("lr_scheduler_factor", {**REGRESSOR, "use_lr_scheduler": "false"}, "0.5"),
     ("lr_scheduler_minimum_lr", {**REGRESSOR, "lr_scheduler_step": "5", "lr_scheduler_factor": "0.5"}, "0.003"),
     ("lr_scheduler_minimum_lr", {**REGRESSOR, "use_lr_scheduler": "false"}, "0.003"),
@@ -133,6 +133,7 @@ CASES: list[tuple[str, dict[str, str], str]] = [
 OF_PASSES: list[tuple[str, dict[str, str], str]] = [
     ("use_lr_scheduler", REGRESSOR, "false"),
     ("early_stopping_patience", REGRESSOR, "1"),
+    ("epochs", REGRESSOR, "20"),
 ]
 
 

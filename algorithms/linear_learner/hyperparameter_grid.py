@@ -165,7 +165,7 @@ def assumptions(settings: Settings) -> Iterator[str]:
     if settings.positive_example_weight_mult == AUTO:
         yield "positive_example_weight_mult=auto: models take 1, balanced and between by turns, our choice."
     if settings.is_binary:
-        yield "The threshold is the best of 500 evenly spaced scores, as in the artifacts that are public."
+        yield "The threshold is the best of 500 evenly spaced scores, which one public artifact confirms."
 
 
 def _grid_columns(settings: Settings) -> dict[str, Any]:

@@ -56,9 +56,7 @@ def train(
     for sentence in without_effect(settings):
         yield Notice(sentence)
     steps = (
-        train_in_minibatches(problem, resume)
-        if trains_in_minibatches(settings) or settings.epochs == 1
-        else train_path(problem, resume)
+        train_in_minibatches(problem, resume) if trains_in_minibatches(settings) else train_path(problem, resume)
     )
     with blas_out_of_the_way() if problem.threads > 1 else nullcontext():
         for step in steps:

@@ -204,9 +204,7 @@ def test_it_acts_on_what_is_declared_or_the_log_says_why_not(name, further, valu
     same_model = after.model.shape == before.model.shape and bool(
         np.abs(after.model - before.model).max() <= 1e-9 * np.abs(before.model).max()
     )
-    if acts_on == "model":
-        assert not same_model or after.threshold != before.threshold
-    elif acts_on == "threshold":
+    if acts_on == "model" or acts_on == "threshold":
         assert not same_model or after.threshold != before.threshold
     elif acts_on == "metrics":
         assert after.metrics != before.metrics

@@ -43,8 +43,8 @@ def _captured(beginning: str, measured: Explained) -> str:
 
 def _error(channel: str, measured: Explained) -> str:
     return (
-        f"Reconstruction error, {channel}: {measured.reconstruction_error:.6g} per record (mean squared distance), "
-        f"{measured.reconstruction_rmse:.6g} per value (root mean square)."
+        f"Reconstruction error, {channel}: {measured.reconstruction_error:.6g} per record "
+        f"(mean squared distance), {measured.reconstruction_rmse:.6g} per value (root mean square)."
     )
 
 
@@ -132,7 +132,7 @@ def _explained_variance_csv(trained: TrainedPCA, on_test: Explained | None) -> b
 
 
 def _components_csv(trained: TrainedPCA, names: Sequence[str] | None) -> bytes:
-    """One line per feature: its name or number from 1, its mean, its loading on each component, strongest first."""
+    """One line per feature: its name or number from 1, its mean, its loading per component, strongest first."""
     model = trained.model
     d, k = model.components.shape
     mean = np.zeros(d, np.float32) if model.mean is None else model.mean

@@ -181,9 +181,9 @@ class LinearLearnerClassifier(ClassifierMixin, _LinearLearnerEstimator):  # type
         chosen = scores.argmax(axis=1) if scores.ndim > 1 else (scores >= 0).astype(np.intp)
         return np.asarray(self.classes_[chosen])
 
-    @available_if(lambda self: self.loss != "hinge_loss")  # type: ignore[untyped-decorator]
+    @available_if(lambda self: self.loss in ("auto", "logistic", "softmax_loss"))  # type: ignore[untyped-decorator]
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
-        """Return probabilities, shape (n, n_classes); hinge loss has none."""
+        """Return probabilities, shape (n, n_classes); hinge and regression losses have none."""
         raw = self._raw_scores(X)
         if len(self.classes_) > 2:
             raised = np.exp(raw - raw.max(axis=1, keepdims=True))

@@ -175,7 +175,6 @@ class _Path:
         yield Notice(f"Models are compared on {self.split}.")
         width = feature_dim + 1
         start = np.zeros((width, settings.num_outputs))
-        start[-1] = settings.init_bias if settings.use_bias else 0
         lead: float | None = None
         curvature: Curvature | None = None
         if path_rows >= SAMPLED_ROWS:

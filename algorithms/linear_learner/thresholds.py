@@ -123,8 +123,8 @@ def choose_threshold(curve: ThresholdCurve, settings: Settings, natural: float) 
 
     Notes
     -----
-    `aws`: the best of 500 evenly spaced scores, the lowest of equals. Chosen: that is the threshold of the two
-    public artifacts whose data are known; the service does not take the best score of all.
+    `aws`: the best of 500 evenly spaced scores, the lowest of equals. Chosen: that gives the threshold
+    of a public artifact to ten digits; the service does not take the best score of all.
     `loss_function` keeps the natural threshold in `best`.
 
     Chosen, for `best`: of all thresholds whose accuracy is within one standard error of the highest, the one

@@ -8,10 +8,11 @@ from contextlib import nullcontext
 from eigenline.algorithms.batch import Channels
 from eigenline.algorithms.blas_threads import blas_out_of_the_way
 from eigenline.algorithms.linear_learner.finish import Finished, finish
+from eigenline.algorithms.linear_learner.hyperparameter_effects import without_effect
 from eigenline.algorithms.linear_learner.minibatch_trainer import train_in_minibatches, trains_in_minibatches
 from eigenline.algorithms.linear_learner.path_trainer import train_path
 from eigenline.algorithms.linear_learner.problem import data_notices, memory_notice, prepare
-from eigenline.algorithms.linear_learner.reports import Prepared, Report, State, Trained
+from eigenline.algorithms.linear_learner.reports import Notice, Prepared, Report, State, Trained
 from eigenline.algorithms.linear_learner.settings import Settings
 
 
@@ -45,6 +46,8 @@ def train(
     yield Prepared(problem.survey, problem.scaler, problem.candidates, problem.loss.objective_name)
     in_minibatches = trains_in_minibatches(settings) or settings.epochs == 1
     yield from data_notices(problem, in_minibatches=in_minibatches)
+    for sentence in without_effect(settings):
+        yield Notice(sentence)
     if in_minibatches:
         yield memory_notice(problem, len(problem.candidates), len(problem.candidates))
         steps = train_in_minibatches(problem, resume)

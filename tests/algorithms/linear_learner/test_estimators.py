@@ -16,6 +16,14 @@ def test_scikit_learns_own_checks(estimator, check):
     check(estimator)
 
 
+@pytest.mark.parametrize("loss", ["hinge_loss", "squared_loss"])
+def test_a_loss_without_probabilities_has_no_predict_proba(loss):
+    X = np.arange(40.0).reshape(20, 2)
+    model = LinearLearnerClassifier(loss=loss).fit(X, np.arange(20) > 9)
+    assert not hasattr(model, "predict_proba")
+    assert model.score(X, np.arange(20) > 9) == 1.0
+
+
 def test_the_factory_chooses_by_predictor_type():
     assert isinstance(LinearLearner("regressor", loss="huber_loss"), LinearLearnerRegressor)
     assert isinstance(LinearLearner("binary_classifier"), LinearLearnerClassifier)

@@ -40,6 +40,7 @@ a SageMaker job:
   SAGEMAKER_BASE_DIR=$PWD/ml eigenline train     run the training job whose files lie below ml/
   SAGEMAKER_BASE_DIR=$PWD/ml eigenline serve     answer requests with the model that it wrote
   eigenline serve model.tar.gz --port 9000       serve any artifact, from here or from AWS
+  eigenline replay training.log train.csv        a job of the service once more, and what agrees
 """
 
 Verb = TypeVar("Verb", bound=Callable[..., Any])
@@ -392,6 +393,49 @@ def _one_thread_each() -> None:
     from eigenline.container.train import limit_threads
 
     limit_threads()
+
+
+_REPLAY_HELP = """Train as the service did in a logged job, and show what agrees.
+
+LOG is the whole log of a Linear Learner job of SageMaker, DATA the file or folder that it was trained on: CSV with
+the label first and no names, or recordIO-protobuf. Hyperparameters are taken from the log, and training runs with
+compatibility=aws; the table then compares losses of every model and epoch, stop, choice and final metrics.
+
+\b
+examples:
+  eigenline replay training.log train.csv
+  eigenline replay training.log train/ --validation validation/
+  eigenline replay excerpt.log train.csv --set predictor_type=regressor --set mini_batch_size=200
+
+Exit code 0 where the job is replayed, 1 where something differs or training failed.
+"""
+
+
+@eigenline.command(help=_REPLAY_HELP, context_settings=_HELP_NAMES)
+@click.argument("log", type=click.Path(path_type=Path))
+@click.argument("data", type=click.Path(path_type=Path))
+@click.option("--validation", type=click.Path(path_type=Path), help="The job's validation channel.")
+@click.option("--test", type=click.Path(path_type=Path), help="The job's test channel.")
+@click.option("--set", "hyperparameters", multiple=True, metavar="NAME=VALUE", help="A hyperparameter.")
+@click.option(
+    "--keep-log", type=click.Path(path_type=Path), metavar="FILE", help="Write the log of here to a file."
+)
+@_told
+def replay(
+    log: Path,
+    data: Path,
+    validation: Path | None,
+    test: Path | None,
+    hyperparameters: tuple[str, ...],
+    keep_log: Path | None,
+) -> int:
+    """Replay a job of the service."""
+    from eigenline.command.replay import replay as run
+    from eigenline.command.train import given_hyperparameters
+
+    channels = {"train": data, "validation": validation, "test": test}
+    given = given_hyperparameters(hyperparameters)
+    return run(log, {name: path for name, path in channels.items() if path is not None}, given, keep_log)
 
 
 @eigenline.command(context_settings=_PASSED_ON)

@@ -57,7 +57,7 @@ def train_file(
 ) -> int:
     """Train on files; return the exit code."""
     began = time.monotonic()
-    given = _given(hyperparameters)
+    given = given_hyperparameters(hyperparameters)
     refuse_foreign_folder(output)
     root = Path(tempfile.mkdtemp(prefix="eigenline-train-"))
     try:
@@ -150,7 +150,8 @@ def _write(
         raise UserError("Every row is held out, so none is left to train on. Give more rows, or --hold-out 0.")
 
 
-def _given(hyperparameters: Sequence[str]) -> dict[str, str]:
+def given_hyperparameters(hyperparameters: Sequence[str]) -> dict[str, str]:
+    """Return the values of ``--set NAME=VALUE``."""
     given = {}
     for text in hyperparameters:
         name, equals, value = text.partition("=")

@@ -63,19 +63,23 @@ class JobLog:
 
     def metrics(
         self,
-        values: Mapping[str, float | tuple[float, float]],
+        values: Mapping[str, float | tuple[float, float] | list[float]],
         *,
         start_time: float | None = None,
         dimensions: Mapping[str, object] | None = None,
     ) -> None:
         """Write one ``#metrics`` line, then a blank line.
 
-        A value is a number (its sum, minimum and maximum, count 1), or a pair (sum, minimum and maximum)
-        where SageMaker prints the two with different types.
+        A value is a number (its sum, minimum and maximum, count 1), a pair (sum, minimum and maximum) where
+        SageMaker prints the two with different types, or a list of numbers that are summed up.
         """
         now = self.clock()
         entries = {}
         for name, value in values.items():
+            if isinstance(value, list):
+                least, most = min(value, default=0.0), max(value, default=0.0)
+                entries[name] = {"sum": float(sum(value)), "count": len(value), "min": least, "max": most}
+                continue
             total, extreme = value if isinstance(value, tuple) else (value, value)
             entries[name] = {"sum": total, "count": 1, "min": extreme, "max": extreme}
         document = {

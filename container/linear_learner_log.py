@@ -40,6 +40,9 @@ class TrainingLines:
         self._last_line = self.began
         self._objective = ""
         self._percent = 0.0
+        self._resets = 0
+        self._most = (0, 0)  # records and mini-batches of the longest pass so far
+        self._last_epoch: EpochReport | None = None
 
     def notice(self, notice: Notice) -> None:
         """Write a sentence."""
@@ -49,35 +52,44 @@ class TrainingLines:
         """Write what the first pass found: the scaler, as the service prints it, and the reading counters."""
         self._objective = report.objective_name
         self._rows = report.survey.rows
-        regression = self.settings.is_regression
-        moments, labels = report.survey.moments, report.survey.label_moments
+        if self.settings.as_aws:
+            self._scaler(report)
+            # one mini-batch is looked at for the shape of the data, then the scaler's are read
+            size = self.settings.mini_batch_size
+            self._count_pass(min(size, self._rows))
+            self._count_pass(min((self.settings.num_point_for_scaler // size + 1) * size, self._rows))
+        else:
+            self._count_pass(self._rows)
+        self.log.metrics(self._counters(0), dimensions={"Meta": "init_train_data_iter"})
+        self.initialised = self.epoch_began = self.log.clock()
+
+    def _scaler(self, report: Prepared) -> None:
+        scaler, label = report.scaler, np.array([report.scaler.label_scale])
+        moments = report.survey.moments
+        shifted = bool(scaler.shift.any())
+        is_regression = self.settings.is_regression
         parameters = [
-            ("stdev_label", labels.deviation if regression else None),
-            ("stdev_weight", moments.deviation),
-            ("mean_label", labels.mean if regression else None),
-            ("mean_weight", moments.mean),
+            ("stdev_label", label if is_regression else None),
+            ("stdev_weight", moments.deviation if shifted else np.hypot(moments.deviation, moments.mean)),
+            ("mean_label", np.array([scaler.label_shift]) if is_regression else None),
+            ("mean_weight", scaler.shift if shifted else None),
         ]
         self.log.info("Scaling model computed with parameters:")
         texts = [f"'{name}': " + _array_text(values) for name, values in parameters]
         self.log.plain(" {" + ", ".join(texts) + "}")
-        self._count_pass()
-        self.log.metrics(self._counters(1), dimensions={"Meta": "init_train_data_iter"})
-        self.initialised = self.epoch_began = self.log.clock()
 
     def epoch(self, report: EpochReport) -> None:
         """Write all lines of an epoch."""
         log, epoch = self.log, report.epoch
+        self._last_epoch = report
         self._losses(report, "train", report.train_loss)
         if report.validation_loss is not None:
             self._losses(report, "validation", report.validation_loss)
-        log.info(
-            f"#early_stopping_criteria_metric: host={log.host}, epoch={epoch}, "
-            f"criteria={report.criteria}, value={report.value!r}"
-        )
+        self._criterion(report)
         if report.improved:
             log.info(f"Epoch {epoch}: Loss improved. Updating best model")
-        elif epoch + 1 == report.limit:
-            log.info(f"Epoch {epoch}: Loss has not improved for {report.waited} epochs.")
+        elif report.waited == 0:
+            log.info(f"Epoch {epoch}: Loss has not improved for 0 epochs.")
         log.info(f"Saving model for epoch: {epoch}")
         if report.waited > self.settings.early_stopping_patience:
             log.info("Early stop condition met. Stopping training.")
@@ -88,20 +100,27 @@ class TrainingLines:
             log.progress(self._percent)
         now = log.clock()
         seconds = now - self.epoch_began
-        self._count_pass()
+        self._count_pass(self._rows)
         log.metrics(
-            self._counters(epoch + 2),
+            self._counters(self._rows),
             start_time=self.epoch_began,
             dimensions={"epoch": epoch, "Meta": "training_data_iter"},
         )
         log.throughput(report.records / max(seconds, 1e-9))
         self.epoch_seconds.append(seconds)
-        self._eta(report, seconds)
+        if not self.settings.as_aws:
+            self._eta(report, seconds)
         self.epoch_began = log.clock()
+
+    def _criterion(self, report: EpochReport) -> None:
+        self.log.info(
+            f"#early_stopping_criteria_metric: host={self.log.host}, epoch={report.epoch}, "
+            f"criteria={report.criteria}, value={report.value!r}"
+        )
 
     def _losses(self, report: EpochReport, channel: str, losses: np.ndarray) -> None:
         name = f"{channel}_{self._objective}"
-        for model in map(int, np.flatnonzero(np.isfinite(losses))):
+        for model in map(int, np.flatnonzero(np.isfinite(losses)) if self.settings.as_aws else ()):
             dimensions = {"epoch": report.epoch, "model": model}
             self.log.metrics({name: float(losses[model])}, dimensions=dimensions)
         # the service prints model 0; once that is dropped, the best one that is still trained
@@ -127,42 +146,55 @@ class TrainingLines:
                 f"loss {report.loss:.6g}"
             )
 
-    def _count_pass(self) -> None:
-        self._records_seen += self._rows
-        self._batches_seen += -(-self._rows // self.settings.mini_batch_size)
+    def _count_pass(self, records: int) -> None:
+        batches = -(-records // self.settings.mini_batch_size)
+        self._records_seen += records
+        self._batches_seen += batches
+        self._resets += 1
+        self._most = max(self._most, (records, batches))
 
-    def _counters(self, resets: int) -> dict[str, tuple[float, float]]:
-        batches = -(-self._rows // self.settings.mini_batch_size)
+    def _counters(self, since_reset: int) -> dict[str, tuple[float, float]]:
         counts = {
             "Total Records Seen": self._records_seen,
             "Total Batches Seen": self._batches_seen,
-            "Max Records Seen Between Resets": self._rows,
-            "Max Batches Seen Between Resets": batches,
-            "Reset Count": resets,
-            "Number of Records Since Last Reset": self._rows if resets > 1 else 0,
-            "Number of Batches Since Last Reset": batches if resets > 1 else 0,
+            "Max Records Seen Between Resets": self._most[0],
+            "Max Batches Seen Between Resets": self._most[1],
+            "Reset Count": self._resets,
+            "Number of Records Since Last Reset": since_reset,
+            "Number of Batches Since Last Reset": -(-since_reset // self.settings.mini_batch_size),
         }
         return {name: (float(count), count) for name, count in counts.items()}
 
     def channel_scores(self, channel: str, scores: Scores) -> None:
-        """Write the final metrics of a channel, twice as the service does."""
+        """Write the final metrics of a channel, twice as the service does.
+
+        With a validation channel, the service has looked at its stopping criterion once more before. Its macro
+        averages are float32, which `#quality_metric` widens.
+        """
+        as_aws, last = self.settings.as_aws, self._last_epoch
+        if as_aws and channel == "validation" and last is not None:
+            self._criterion(last)
+            if last.improved and last.criteria.startswith("sampled_"):  # a score that is equal improves there
+                self.log.info(f"Epoch {last.epoch}: Loss improved. Updating best model")
         for metric in scores.metrics:
-            self.log.info(f"#{channel}_score ({self.log.host}) : ({metric.name!r}, {metric.value!r})")
+            value = repr(metric.value)
+            if as_aws and metric.name.startswith("macro_"):
+                value = str(np.float32(metric.value))
+            self.log.info(f"#{channel}_score ({self.log.host}) : ({metric.name!r}, {value})")
         for metric in scores.metrics:
-            self.log.quality(channel, metric.name, metric.value, kind=metric.kind)
+            widened = as_aws and metric.name.startswith("macro_")
+            number = float(np.float32(metric.value)) if widened else metric.value
+            self.log.quality(channel, metric.name, number, kind=metric.kind)
 
     def best_model(self, trained: Trained) -> None:
-        """Write the chosen hyperparameters as the service does."""
-        names = (
-            "learning_rate",
-            "wd",
-            "l1",
-            "lr_scheduler_step",
-            "lr_scheduler_factor",
-            "lr_scheduler_minimum_lr",
-        )
+        """Write the chosen hyperparameters as the service: L1 before L2 for several classes, 1 and 100 whole."""
+        regularisation = ("l1", "wd") if self.settings.num_outputs > 1 else ("wd", "l1")
+        schedule = ("lr_scheduler_step", "lr_scheduler_factor", "lr_scheduler_minimum_lr")
         chosen = trained.winner.hyperparameters
-        document = {"optimizer": trained.optimizer, **{name: chosen[name] for name in names}}
+        document: dict[str, object] = {"optimizer": trained.optimizer}
+        document |= {name: chosen[name] for name in ("learning_rate", *regularisation, *schedule)}
+        if document["wd"] in (1, 100) and not self.settings.is_set("wd"):
+            document["wd"] = int(chosen["wd"])
         self.log.info(f"Best model found for hyperparameters: {json.dumps(document)}")
 
     def finished(self, finalize_seconds: float) -> None:
@@ -175,7 +207,7 @@ class TrainingLines:
             {
                 "initialize.time": 1e3 * (self.initialised - self.began),
                 "epochs": (float(self.settings.epochs), self.settings.epochs),
-                "update.time": 1e3 * sum(self.epoch_seconds),
+                "update.time": [1e3 * seconds for seconds in self.epoch_seconds],
                 "finalize.time": 1e3 * finalize_seconds,
                 "setuptime": 1e3 * (self.initialised - self.began),
                 "totaltime": 1e3 * total,

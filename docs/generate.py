@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from eigenline.algorithms.hyperparameters import declarations
+from eigenline.algorithms.linear_learner.hyperparameter_effects import EFFECTS
 from eigenline.container.algorithm_choice import LINEAR_LEARNER, PCA
 from eigenline.container.metric_definitions import metric_definitions
 from eigenline.container.training_specification import settings_type, text_of
@@ -31,6 +32,15 @@ def hyperparameter_table(algorithm: str) -> str:
         own = " (not in SageMaker)" if declaration.extension else ""
         rows.append((f"`{name}`", shown, declaration.domain.rule.replace("|", "\\|"), declaration.doc + own))
     return _table(("name", "default", "values", "meaning"), rows)
+
+
+def effect_table() -> str:
+    """Return what each Linear Learner hyperparameter acts on, and where it has no effect."""
+    rows = []
+    for name, effect in EFFECTS.items():
+        where = "; ".join(f"{reason.where}: {reason.because}" for reason in effect.none)
+        rows.append((f"`{name}`", effect.acts_on, where))
+    return _table(("name", "acts on", "no effect where"), rows)
 
 
 def metric_definition_list(algorithm: str) -> str:
@@ -73,6 +83,7 @@ def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
 SECTIONS: dict[str, Callable[[], str]] = {
     "hyperparameters pca": lambda: hyperparameter_table(PCA),
     "hyperparameters linear-learner": lambda: hyperparameter_table(LINEAR_LEARNER),
+    "effects linear-learner": effect_table,
     "metrics pca": lambda: metric_definition_list(PCA),
     "metrics linear-learner": lambda: metric_definition_list(LINEAR_LEARNER),
     "contract": contract_table,

@@ -42,6 +42,8 @@ def read_batches(
     ----------
     source
         A binary stream (file, FIFO), or a buffer (bytes, mmap).
+    content_type
+        What the data are, as a channel's ``ContentType``; its parameters describe the columns of CSV.
     name
         What errors call the source.
     labels
@@ -49,6 +51,8 @@ def read_batches(
         ``ignored``: labels are skipped, and `Batch.labels` is None.
     feature_dim
         The number of features that every record must have, where that is known beforehand.
+    block_bytes
+        About how much is read at once.
     processes
         In how many processes a long CSV source is parsed, ahead of the computation: as many as there are
         CPUs to use. 1 parses in this process. They are forked for the first batch, and end with the

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from inspect import Parameter, Signature
 from typing import Any, ClassVar
@@ -16,7 +17,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from eigenline.algorithms.batch import Batch, HeldBatches
 from eigenline.algorithms.errors import UserError
 from eigenline.algorithms.hyperparameters import declarations
-from eigenline.algorithms.linear_learner.reports import Trained
+from eigenline.algorithms.linear_learner.reports import EpochReport, Notice, PassReport, Trained
 from eigenline.algorithms.linear_learner.scoring import link
 from eigenline.algorithms.linear_learner.settings import LOSSES, Settings, read_settings
 from eigenline.algorithms.linear_learner.training import train
@@ -72,13 +73,20 @@ class _LinearLearnerEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-le
         if validation is not None:
             channels["validation"] = _held(validation)
         changed = {name: getattr(self, name) for name in _DEFAULTS}
-        given = {name: value for name, value in changed.items() if value != _DEFAULTS[name]}
+        plain = {name: value.item() if isinstance(value, np.generic) else value for name, value in changed.items()}
+        given = {name: value for name, value in plain.items() if value != _DEFAULTS[name]}
+        passes = 0
         try:
-            for report in train(read_settings({**given, **fixed}), channels):
-                if isinstance(report, Trained):
-                    trained = report
+            with np.errstate(all="ignore"):  # what overflows is refused by name, or does no harm
+                for report in train(read_settings({**given, **fixed}), channels):
+                    passes += isinstance(report, PassReport | EpochReport)
+                    if isinstance(report, Notice) and report.warning and report.about_result:
+                        warnings.warn(report.text, UserWarning, stacklevel=3)
+                    if isinstance(report, Trained):
+                        trained = report
         except UserError as error:
             raise ValueError(str(error)) from error
+        self.n_iter_ = passes
         self.model_ = trained.model
         self.models_ = [
             {
@@ -120,9 +128,16 @@ class LinearLearnerClassifier(ClassifierMixin, _LinearLearnerEstimator):  # type
         Two classes: `classes_[1]` is predicted from this score on; calibrated for the selection criterion.
     models_
         Every model that was trained: hyperparameters, losses, outcome.
+    n_iter_
+        Full passes over the records that were made.
     model_
         The model as artifacts keep it, float32.
     """
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_class = self.loss not in LOSSES["binary_classifier"]
+        return tags
 
     _loss_of_many: ClassVar[str] = LOSSES["multiclass_classifier"][0]
 
@@ -136,6 +151,8 @@ class LinearLearnerClassifier(ClassifierMixin, _LinearLearnerEstimator):  # type
         fixed: dict[str, object] = {"predictor_type": "binary_classifier"}
         if len(self.classes_) > 2:
             fixed = {"predictor_type": "multiclass_classifier", "num_classes": len(self.classes_)}
+        if sample_weight is not None and len(np.unique(labels[np.asarray(sample_weight) != 0])) == 1:
+            raise ValueError("sample_weight: all weight lies on one class, and two are needed")
         judge = self._validation_batch(validation, self._encode)
         trained = self._train(X, labels.astype(X.dtype), sample_weight, judge, fixed)
         self.coef_, self.intercept_ = np.ascontiguousarray(trained.weights.T), trained.bias
@@ -164,15 +181,24 @@ class LinearLearnerClassifier(ClassifierMixin, _LinearLearnerEstimator):  # type
         chosen = scores.argmax(axis=1) if scores.ndim > 1 else (scores >= 0).astype(np.intp)
         return np.asarray(self.classes_[chosen])
 
-    @available_if(lambda self: self.loss != "hinge_loss")  # type: ignore[untyped-decorator]
+    @available_if(lambda self: self.loss in ("auto", "logistic", "softmax_loss"))  # type: ignore[untyped-decorator]
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
-        """Return probabilities, shape (n, n_classes); hinge loss has none."""
+        """Return probabilities, shape (n, n_classes); hinge and regression losses have none."""
         raw = self._raw_scores(X)
         if len(self.classes_) > 2:
             raised = np.exp(raw - raw.max(axis=1, keepdims=True))
             return np.asarray(raised / raised.sum(axis=1, keepdims=True))
         positive = link(raw[:, 0], "logistic")
         return np.stack([1 - positive, positive], axis=1)
+
+    @available_if(lambda self: self.loss != "hinge_loss")  # type: ignore[untyped-decorator]
+    def predict_log_proba(self, X: Any) -> NDArray[np.float64]:
+        """Return logarithms of probabilities, shape (n, n_classes), exact where the probability is tiny."""
+        raw = self._raw_scores(X)
+        if len(self.classes_) == 2:
+            raw = np.hstack([np.zeros_like(raw), raw])
+        shifted = raw - raw.max(axis=1, keepdims=True)
+        return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True)))
 
 
 class LinearLearnerRegressor(RegressorMixin, _LinearLearnerEstimator):  # type: ignore[misc]
@@ -182,7 +208,7 @@ class LinearLearnerRegressor(RegressorMixin, _LinearLearnerEstimator):  # type: 
     ----------
     coef_, intercept_
         Shape (n_features,) and a number, in raw units.
-    models_, model_
+    models_, model_, n_iter_
         As of `LinearLearnerClassifier`.
     """
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from eigenline.algorithms.errors import UserError
+from eigenline.algorithms.hyperparameters import AUTO
 from eigenline.algorithms.linear_learner.losses import Floats
 from eigenline.algorithms.linear_learner.model import LinearLearnerModel
 from eigenline.algorithms.linear_learner.problem import Problem, metrics_parameters
@@ -62,6 +63,7 @@ def finish(problem: Problem, finished: Finished) -> Iterator[Report | Trained]:
                     "No threshold reaches the target of "
                     f"{settings.binary_classifier_model_selection_criteria}; the nearest one was taken.",
                     warning=True,
+                    about_result=True,
                 )
     threshold = float(np.float32(threshold))
     model = LinearLearnerModel(
@@ -102,6 +104,11 @@ def _calibration(problem: Problem, finished: Finished, raw: Floats) -> tuple[str
         sample = binary_sample(blocks, raw, problem.settings)
     if not len(sample):  # the stop came while the next pipe was waited for
         return STOPPED, None
+    limit = problem.settings.num_calibration_samples
+    if limit != AUTO and len(sample) > limit:
+        fewer = ScoreSample(limit)
+        fewer.update(*sample.arrays())
+        sample = fewer
     scores, labels, weights = sample.arrays()
     uniform = bool(np.all(weights == weights[0]))
     return source, threshold_curve(scores[:, 0], labels, None if uniform else weights)

@@ -131,7 +131,9 @@ def make_grid(settings: Settings, balanced_weight: float, feature_dim: int) -> H
         # a floor above the step size is no floor, but for the service
         smallest = np.minimum(columns["lr_scheduler_minimum_lr"], columns["learning_rate"])
         columns["lr_scheduler_minimum_lr"] = smallest
-    weights = _positive_weights(settings.positive_example_weight_mult, balanced_weight)
+    weights = [1.0]
+    if settings.is_binary:
+        weights = _positive_weights(settings.positive_example_weight_mult, balanced_weight)
     columns["positive_example_weight"] = np.resize(np.array(weights), count)
     if len(weights) > 1 and count > 1:
         # neighbours on the ladder take turns, so that every weight meets every L2 strength
@@ -163,12 +165,14 @@ def assumptions(settings: Settings) -> Iterator[str]:
     if settings.positive_example_weight_mult == AUTO:
         yield "positive_example_weight_mult=auto: models take 1, balanced and between by turns, our choice."
     if settings.is_binary:
-        yield "The threshold is the best of 500 evenly spaced scores, as in the artifacts that are public."
+        yield "The threshold is the best of 500 evenly spaced scores, which one public artifact confirms."
 
 
 def _grid_columns(settings: Settings) -> dict[str, Any]:
     grid = AWS_GRID if settings.as_aws else BEST_GRID
     given = {name: float(getattr(settings, name)) for name in FIXED if getattr(settings, name) != AUTO}
+    if not settings.use_lr_scheduler:
+        given = {name: value for name, value in given.items() if not name.startswith("lr_scheduler")}
     free = {name: values for name, values in grid.items() if name not in given}
     count = AUTO_NUM_MODELS if settings.num_models == AUTO else settings.num_models
     if settings.optimizer == "sgd" and "learning_rate" in free:

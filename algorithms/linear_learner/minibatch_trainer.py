@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eigenline.algorithms.linear_learner.finish import Finished
-from eigenline.algorithms.linear_learner.hold_out import Judges, choose_judges
+from eigenline.algorithms.linear_learner.hold_out import HoldOut, hold_out
 from eigenline.algorithms.linear_learner.hyperparameter_grid import assumptions
 from eigenline.algorithms.linear_learner.minibatches import ordered_minibatches, shuffled_minibatches
 from eigenline.algorithms.linear_learner.problem import Problem, evaluation_blocks
@@ -36,12 +36,12 @@ _ALONE = "alone."
 
 
 def trains_in_minibatches(settings: Settings) -> bool:
-    """Whether mini-batches do the whole job: in `aws`, and where `best` is asked for a first-order method.
+    """Whether mini-batches do all: in `aws`, and where `best` is asked for a first-order method or one epoch.
 
     A setting that could change nothing asks for nothing: `momentum` is sgd's, and a schedule needs
     `use_lr_scheduler`, a bias multiplier `use_bias`.
     """
-    if settings.as_aws or settings.is_set("optimizer"):
+    if settings.as_aws or settings.is_set("optimizer") or settings.epochs == 1:
         return True
     asking = ["learning_rate", "beta_1", "beta_2"]
     if settings.use_bias:
@@ -140,10 +140,10 @@ class _Kept:
 class _Training:
     """All models and what is known of them; `run` yields the epochs."""
 
-    def __init__(self, problem: Problem, judges: Judges | None) -> None:
+    def __init__(self, problem: Problem, held_out: HoldOut | None) -> None:
         settings = problem.settings
-        self.problem, self.judges = problem, judges
-        self.compared_on = problem.validation if judges is None else judges.records
+        self.problem, self.held_out = problem, held_out
+        self.compared_on = problem.validation if held_out is None else held_out.records
         self.models = make_models(
             settings, problem.candidates, problem.loss, problem.survey.feature_dim, problem.rows.dtype
         )
@@ -154,7 +154,7 @@ class _Training:
             and self.compared_on is not None
             and (
                 weights_differ
-                if judges is not None
+                if held_out is not None
                 else settings.binary_classifier_model_selection_criteria != "loss_function"
             )
         )
@@ -196,9 +196,9 @@ class _Training:
 
     def _minibatches(self, epoch: int) -> Iterator[Any]:
         size = self.problem.settings.mini_batch_size
-        if self.judges is None:
+        if self.held_out is None:
             return ordered_minibatches(self.problem.rows, size)
-        return shuffled_minibatches(self.judges.rows, size, epoch, self.judges.left_out)
+        return shuffled_minibatches(self.held_out.rows, size, epoch, self.held_out.left_out)
 
     def _evaluate(self, train: NDArray[np.float64]) -> _Epoch:
         """Compare the models that are alive; vectors over all models."""
@@ -232,7 +232,7 @@ class _Training:
             columns = columns_of(np.array([position]), models.outputs)
             self.kept = _Kept(number, epoch, models.parameters[:, columns].copy())
         self.lowest_rank = min(self.lowest_rank, best)
-        if self.judges is not None and np.isfinite(best):
+        if self.held_out is not None and np.isfinite(best):
             _drop(models, epoch.rank[models.alive], number)
         criteria = self.problem.loss.objective_name
         if self.scored:
@@ -311,12 +311,12 @@ def train_in_minibatches(problem: Problem, resume: State | None) -> Iterator[Rep
     validation channel, or else by the training loss before each update.
     """
     settings = problem.settings
-    judges = None if settings.as_aws else choose_judges(problem, folds_allowed=False)
-    if judges is not None:
-        yield Notice(f"Models are compared on {judges.name}.")
+    held_out = None if settings.as_aws else hold_out(problem)
+    if held_out is not None:
+        yield Notice(f"Models are compared on {held_out.name}.")
     for sentence in assumptions(settings):
         yield Notice(sentence)
-    training = _Training(problem, judges)
+    training = _Training(problem, held_out)
     yield from training.run(resume)
     kept = training.kept
     if kept is None:
@@ -330,15 +330,15 @@ def train_in_minibatches(problem: Problem, resume: State | None) -> Iterator[Rep
         yield Notice(f"{diverged} of {len(records)} models diverged and were dropped.", warning=True)
     parameters = kept.parameters
     winner = records[kept.epoch.winner]
-    if judges is not None and judges.left_out is not None and not problem.rows.stopping():
+    if held_out is not None and held_out.left_out is not None and not problem.rows.stopping():
         alone = yield from _train_alone(training, kept, resume or {})
         if alone is not None:
             parameters = alone
             yield Notice(f"Model {winner.model} was trained again on all records for {kept.number + 1} epochs.")
     reason = STOPPED if problem.rows.stopping() else training.reason
     compared_on = "validation" if problem.validation is not None else "train (its training loss)"
-    if judges is not None:
-        compared_on = judges.name
+    if held_out is not None:
+        compared_on = held_out.name
     epochs = int(training.epochs_of.max())
     yield Finished(parameters, tuple(records), winner, compared_on, None, reason, epochs)
 

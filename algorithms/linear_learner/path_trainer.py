@@ -32,7 +32,7 @@ from eigenline.algorithms.linear_learner.lbfgs import Point, descend
 from eigenline.algorithms.linear_learner.losses import Huber, Loss
 from eigenline.algorithms.linear_learner.objective import Objective
 from eigenline.algorithms.linear_learner.preconditioner import Curvature
-from eigenline.algorithms.linear_learner.problem import Problem
+from eigenline.algorithms.linear_learner.problem import Problem, memory_notice
 from eigenline.algorithms.linear_learner.reports import EpochReport, ModelRecord, Notice, Report, State
 from eigenline.algorithms.linear_learner.robust_refit import (
     STRENGTH,
@@ -60,10 +60,12 @@ LADDER: Final = tuple(10.0**power for power in range(-6, 2))  # without a sample
 HALFWAY: Final = 10.0**0.5
 MOST_EXTENSIONS: Final = 3
 SAMPLE_PASSES, PATH_PASSES, REFIT_PASSES, ROBUST_PASSES, ROBUST_REFIT_PASSES = 20, 8, 30, 7, 8
-# In float64, so on small data, where passes cost next to nothing: so many times as many.
-SMALL_PATH, SMALL_REFIT = 5, 10
+# In float64, so on small data, where passes cost next to nothing: for all strengths, for the best and its
+# neighbours, and for the refit.
+SMALL_PATH, SMALL_EXTENSION, SMALL_REFIT = 12, 40, 300
 WIDE_PATH: Final = 3  # without an estimate of the Hessian
-SAMPLE_TOLERANCE, PATH_TOLERANCE, TOLERANCE = 1e-3, 3e-4, {np.float32: 3e-4, np.float64: 1e-10}
+SAMPLE_TOLERANCE, PATH_TOLERANCE = 1e-3, 3e-4
+TOLERANCE: Final = {np.float32: 3e-4, np.float64: 1e-10}
 STOPPED: Final = "the job was asked to stop"
 
 
@@ -107,6 +109,20 @@ class _Explored:
     raw: RawScores | None
     parameters: NDArray[np.float64]  # shape (feature_dim + 1, models, folds, outputs)
     converged: NDArray[np.bool_]
+
+    def without(self, model: int) -> _Explored:
+        """Return all models but one."""
+        kept = np.flatnonzero(np.arange(len(self.grid)) != model)
+        raw = self.raw
+        return _Explored(
+            self.grid.take(kept),
+            self.train_losses[kept],
+            self.losses[kept],
+            self.criteria[kept],
+            None if raw is None else RawScores(raw.scores[:, kept], raw.labels, raw.weights),
+            self.parameters[:, kept],
+            self.converged[kept],
+        )
 
     def with_more(self, more: _Explored) -> _Explored:
         """Return these models followed by others."""
@@ -159,7 +175,6 @@ class _Path:
         yield Notice(f"Models are compared on {self.split}.")
         width = feature_dim + 1
         start = np.zeros((width, settings.num_outputs))
-        start[-1] = settings.init_bias if settings.use_bias else 0
         lead: float | None = None
         curvature: Curvature | None = None
         if path_rows >= SAMPLED_ROWS:
@@ -171,26 +186,31 @@ class _Path:
         strengths = self._strengths(lead, len(weights))
         objective = self._objective(records, of_path, self._grid(strengths, weights), self.split.left_out)
         count = len(objective) // len(self.split.left_out)
+        yield memory_notice(problem, count, len(objective))
         begin = np.tile(start, (1, len(objective)))
         alone = count == 1 and records is every and self.split.left_out == (-1,)
-        limit = self._limit(REFIT_PASSES if alone else PATH_PASSES, REFIT_PASSES if alone else PATH_PASSES)
+        limit = self._limit(SMALL_REFIT, REFIT_PASSES) if alone else self._limit(SMALL_PATH, PATH_PASSES)
         tolerance = TOLERANCE[preparation.dtype] if alone else PATH_TOLERANCE
         explored, point = yield from self._explore(objective, begin, "path", limit, tolerance, curvature)
         curvature = point.curvature
         winner = self._select(explored)
         free = not settings.is_set("wd") and settings.num_models == AUTO and count > len(weights)
+        limit = self._limit(SMALL_EXTENSION, PATH_PASSES)
         for extension in range(MOST_EXTENSIONS if free else 0):
             more = self._extension(explored.grid, winner, extension)
-            if not len(more):
+            again = not explored.converged[winner] and extension == 0
+            if not len(more) and not again:
                 break
-            grid = explored.grid.take([winner] * len(more)).with_values(wd=more)
+            strengths = np.append(more, explored.grid.wd[winner]) if again else more
+            grid = explored.grid.take([winner] * len(strengths)).with_values(wd=strengths)
             objective = self._objective(records, of_path, grid, self.split.left_out)
-            begin = np.tile(explored.parameters[:, winner].reshape(width, -1), (1, len(more)))
+            begin = np.tile(explored.parameters[:, winner].reshape(width, -1), (1, len(strengths)))
             stage = f"path.{extension + 2}"
             found, _ = yield from self._explore(objective, begin, stage, limit, tolerance, curvature)
-            explored = explored.with_more(found)
-            before, winner = winner, self._select(explored)
-            if winner == before:
+            before = explored.grid.wd[winner]
+            explored = (explored.without(winner) if again else explored).with_more(found)
+            winner = self._select(explored)
+            if explored.grid.wd[winner] == before:
                 break
         yield from self._refit(records, of_path, every, explored, winner, curvature, alone)
 
@@ -313,7 +333,7 @@ class _Path:
         single = explored.grid.take([winner])
         loss: Loss = problem.loss
         slope, intercept = 1.0, 0.0
-        stage, limit = "refit", self._limit(REFIT_PASSES, REFIT_PASSES)
+        stage, limit = "refit", self._limit(SMALL_REFIT, REFIT_PASSES)
         if self.raw is not None and is_wanted(settings, len(self.raw)):
             model = self._robust_model(explored.grid, winner)
             robust = explored.grid.take([model])
@@ -507,7 +527,7 @@ class _Path:
         """Return the passes of a stage: more in float64, and where there is no estimate of the Hessian."""
         settings, problem = self.problem.settings, self.problem
         if problem.preparation.dtype is np.float64:
-            return settings.passes(small * (SMALL_REFIT if small == REFIT_PASSES else SMALL_PATH))
+            return settings.passes(small)
         return settings.passes(large * (WIDE_PATH if problem.survey.feature_dim > WIDE else 1))
 
     def finished(self) -> Finished:

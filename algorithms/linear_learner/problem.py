@@ -18,6 +18,7 @@ from eigenline.algorithms.linear_learner.losses import Floats, Loss, make_loss
 from eigenline.algorithms.linear_learner.reports import Notice
 from eigenline.algorithms.linear_learner.rows import Block, Preparation, TrainingRows
 from eigenline.algorithms.linear_learner.scaling import Scaler, make_scaler
+from eigenline.algorithms.linear_learner.scoring import memory_bytes, spelled_bytes
 from eigenline.algorithms.linear_learner.settings import Settings
 from eigenline.algorithms.linear_learner.survey import Survey, check_batch, survey
 from eigenline.algorithms.records import Records, RecordsHere
@@ -219,14 +220,26 @@ def _class_weights(settings: Settings, found: Survey) -> NDArray[np.float64] | N
     return weights if settings.as_aws else np.asarray(weights / np.count_nonzero(counts))
 
 
-def data_notices(problem: Problem) -> Iterator[Notice]:
+def memory_notice(problem: Problem, models: int, columns: int) -> Notice:
+    """Return how much memory the models take that are trained side by side, in so many columns of parameters."""
+    settings, width = problem.settings, problem.survey.feature_dim
+    num_bytes = memory_bytes(width, columns * settings.num_outputs, problem.rows.dtype().itemsize)
+    return Notice(
+        f"Training {models} models of {width} features"
+        + (f" and {settings.num_outputs} classes" if settings.num_outputs > 1 else "")
+        + f" in parallel takes about {spelled_bytes(num_bytes)} of memory beside the data."
+    )
+
+
+def data_notices(problem: Problem, *, in_minibatches: bool) -> Iterator[Notice]:
     """Yield what a person should know about the data before training starts."""
     found, settings = problem.survey, problem.settings
     if found.class_weights is not None:
         present = np.count_nonzero(found.class_weights)
         if present == 1:
             label = int(np.argmax(found.class_weights))
-            yield Notice(f"All training labels are {label}: the model can only learn that.", warning=True)
+            text = f"All training labels are {label}, a single class: the model can only predict that."
+            yield Notice(text, warning=True, about_result=True)
         elif present < len(found.class_weights):
             absent = np.flatnonzero(found.class_weights == 0)
             names = ", ".join(map(str, absent[:5])) + (", ..." if len(absent) > 5 else "")
@@ -235,21 +248,20 @@ def data_notices(problem: Problem) -> Iterator[Notice]:
                 warning=True,
             )
     if found.sorted_by_label:
-        remedy = (
-            "compatibility=aws trains in stored order; shuffle the records before training."
-            if settings.as_aws
-            else "Records are shuffled, in memory as a whole, but a stream only in windows. The second-order "
-            "finish does not care; where an optimizer is named there is none, so shuffle such a stream beforehand."
-        )
-        yield Notice(f"The training records look sorted by label. {remedy}", warning=True)
+        remedy = "Full passes do not depend on their order."
+        if settings.as_aws:
+            remedy = "compatibility=aws trains in stored order; shuffle the records before training."
+        elif in_minibatches:
+            remedy = "They are shuffled in memory as a whole, but a stream only in windows: shuffle it beforehand."
+        yield Notice(f"The training records look sorted by label. {remedy}", warning=in_minibatches)
     constant = int(np.count_nonzero(found.moments.deviation == 0))
     if constant:
         yield Notice(f"{constant} of {found.feature_dim} features are constant and get weight 0.")
     if found.rows < settings.mini_batch_size:
+        meaning = "each epoch is one update" if in_minibatches else "the path has full passes only"
         yield Notice(
-            f"There are {found.rows} records, fewer than mini_batch_size {settings.mini_batch_size}: "
-            "each epoch is one update.",
-            warning=True,
+            f"There are {found.rows} records, fewer than mini_batch_size {settings.mini_batch_size}: {meaning}.",
+            warning=in_minibatches,
         )
 
 

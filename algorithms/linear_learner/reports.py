@@ -20,10 +20,21 @@ State: TypeAlias = Mapping[str, NDArray[Any]]
 
 @dataclass(frozen=True)
 class Notice:
-    """A sentence for the person who reads the log; `warning` when something should be looked at."""
+    """A sentence for the person who reads the log.
+
+    Attributes
+    ----------
+    text
+        One or two sentences.
+    warning
+        Whether something should be looked at.
+    about_result
+        Whether the model is not what was asked for, which an estimator warns of too.
+    """
 
     text: str
     warning: bool = False
+    about_result: bool = False
 
 
 @dataclass(frozen=True, eq=False)

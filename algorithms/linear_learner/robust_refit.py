@@ -24,8 +24,8 @@ POWER: Final = 0.7
 FEWEST_ROWS: Final = (
     1000  # with fewer left-out records, luck decides between two good models: the convex one stays
 )
-STANDARD_ERRORS: Final = 1.0  # of the difference of errors, by which the robust model must be ahead
-MOST_LOG_LOSS: Final = 1.05  # times the logistic model's, on left-out records
+STANDARD_ERRORS: Final = 2.0  # of the difference of errors, by which the robust model must be ahead
+MOST_LOG_LOSS: Final = 1.10  # times the logistic model's, on left-out records
 MOST_AUC_LOST: Final = 0.01
 # The slopes of generalised cross entropy are smaller than the logistic ones, so the same L2 would weigh more: it
 # takes the model of the path whose L2 is nearest to this share of the logistic winner's.

@@ -66,7 +66,7 @@ class Settings:
     epochs: int = declare(
         POSITIVE_INTEGER,
         DEFAULT_EPOCHS,
-        doc="Most mini-batch epochs; fewer than 15 shorten the finish of `best` too.",
+        doc="Most mini-batch epochs; fewer than 15 shorten the full passes of `best` too.",
     )
     use_bias: bool = declare(FLAG, True, doc="Whether to fit an intercept.")
     binary_classifier_model_selection_criteria: Criterion = declare(

@@ -123,13 +123,14 @@ def choose_threshold(curve: ThresholdCurve, settings: Settings, natural: float) 
 
     Notes
     -----
-    `aws`: the best of 500 evenly spaced scores, the lowest of equals. Chosen: that is the threshold of the two
-    public artifacts whose data are known; the service does not take the best score of all.
+    `aws`: the best of 500 evenly spaced scores, the lowest of equals. Chosen: that gives the threshold
+    of a public artifact to ten digits; the service does not take the best score of all.
     `loss_function` keeps the natural threshold in `best`.
 
-    Chosen, for `best`: of all thresholds whose accuracy or F score is within one standard error of the
-    highest, the one nearest to the natural threshold. The highest value of a finite sample is partly luck,
-    and a threshold that moved after it does worse on new data. A threshold lies halfway between two scores.
+    Chosen, for `best`: of all thresholds whose accuracy is within one standard error of the highest, the one
+    nearest to the natural threshold. The highest accuracy of a finite sample is partly luck, and a threshold that
+    moved after it does worse on new data. The best F score lies far from the natural threshold where positives are
+    rare, so there the highest value decides. A threshold lies halfway between two scores.
     """
     values = criterion_values(curve, settings)
     best = int(np.argmax(values))
@@ -140,12 +141,10 @@ def choose_threshold(curve: ThresholdCurve, settings: Settings, natural: float) 
         return Choice(float(curve.thresholds[best]), float(values[best]))
     if name == "loss_function":
         return Choice(natural, float(_value_at(curve, values, natural)))
-    if name in ("accuracy", "f_beta"):
+    if name == "accuracy":
         count = curve.positives + curve.negatives
         errors = (1 - curve.accuracy[best]) * count
         margin = np.sqrt(max(errors, 1.0)) / count
-        if name == "f_beta":  # the same number of records, out of the positives
-            margin *= count / max(curve.positives, 1.0)
         if _value_at(curve, values, natural) >= values[best] - margin:
             return Choice(natural, float(_value_at(curve, values, natural)))
         close = np.flatnonzero(values >= values[best] - margin)

@@ -8,11 +8,11 @@ from contextlib import nullcontext
 from eigenline.algorithms.batch import Channels
 from eigenline.algorithms.blas_threads import blas_out_of_the_way
 from eigenline.algorithms.linear_learner.finish import Finished, finish
+from eigenline.algorithms.linear_learner.hyperparameter_effects import without_effect
 from eigenline.algorithms.linear_learner.minibatch_trainer import train_in_minibatches, trains_in_minibatches
 from eigenline.algorithms.linear_learner.path_trainer import train_path
-from eigenline.algorithms.linear_learner.problem import data_notices, prepare
+from eigenline.algorithms.linear_learner.problem import data_notices, memory_notice, prepare
 from eigenline.algorithms.linear_learner.reports import Notice, Prepared, Report, State, Trained
-from eigenline.algorithms.linear_learner.scoring import memory_bytes, spelled_bytes
 from eigenline.algorithms.linear_learner.settings import Settings
 
 
@@ -44,19 +44,15 @@ def train(
     """
     problem = prepare(settings, channels, stopping)
     yield Prepared(problem.survey, problem.scaler, problem.candidates, problem.loss.objective_name)
-    columns = len(problem.candidates) * settings.num_outputs
-    num_bytes = memory_bytes(problem.survey.feature_dim, columns, problem.rows.dtype().itemsize)
-    yield Notice(
-        f"Training {len(problem.candidates)} models of {problem.survey.feature_dim} features"
-        + (f" and {settings.num_outputs} classes" if settings.num_outputs > 1 else "")
-        + f" in parallel takes about {spelled_bytes(num_bytes)} of memory beside the data."
-    )
-    yield from data_notices(problem)
-    steps = (
-        train_in_minibatches(problem, resume)
-        if trains_in_minibatches(settings) or settings.epochs == 1
-        else train_path(problem, resume)
-    )
+    in_minibatches = trains_in_minibatches(settings) or settings.epochs == 1
+    yield from data_notices(problem, in_minibatches=in_minibatches)
+    for sentence in without_effect(settings):
+        yield Notice(sentence)
+    if in_minibatches:
+        yield memory_notice(problem, len(problem.candidates), len(problem.candidates))
+        steps = train_in_minibatches(problem, resume)
+    else:
+        steps = train_path(problem, resume)
     with blas_out_of_the_way() if problem.threads > 1 else nullcontext():
         for step in steps:
             if isinstance(step, Finished):

@@ -53,6 +53,8 @@ def write_artifact(model: Model, *, written_at: TimeStamp = FIRST_TIME_STAMP, gr
 
     Parameters
     ----------
+    model
+        The model.
     written_at
         UTC time stamp of the zip members of a Linear Learner artifact. Chosen: a constant rather than the
         clock, so that the same job gives the same bytes.

@@ -38,6 +38,11 @@ def looks_like_arrays(data: bytes) -> bool:
 def write_arrays(arrays: Mapping[str, NDArray[Any]]) -> bytes:
     """Write named arrays, in the mapping's order, as version 2 blobs on the CPU.
 
+    Parameters
+    ----------
+    arrays
+        Name -> array of any shape, of float16, float32, float64, bool, or 8-, 32- or 64-bit integers.
+
     Raises
     ------
     ValueError

@@ -27,6 +27,10 @@ def write_symbol(
 
     Parameters
     ----------
+    feature_dim, num_outputs
+        Shape of the weights.
+    loss, predictor_type
+        By AWS's names; they choose the output head.
     bias_lr_mult
         Multiplier of the bias's learning rate, as text.
     number

@@ -14,12 +14,28 @@ HANDED_OVER_BYTES: Final = 1 << 20
 
 
 def count_lines(text: NDArray[np.uint8]) -> int:
-    """Return how many lines a text has, the last with or without its line end; faster than `bytes.count`."""
+    """Return how many lines a text has, the last with or without its line end; faster than `bytes.count`.
+
+    Parameters
+    ----------
+    text
+        Shape (m,), uint8.
+    """
     return int(np.count_nonzero(text == NEWLINE)) + int(text.size > 0 and text[-1] != NEWLINE)
 
 
 def piece_end(text: NDArray[np.uint8], start: int, piece_bytes: int = PIECE_BYTES) -> int:
-    """Return where a piece of whole lines from `start` on ends: about `piece_bytes` on, more for a longer line."""
+    """Return where a piece of whole lines ends.
+
+    Parameters
+    ----------
+    text
+        Shape (m,), uint8.
+    start
+        Where the piece begins, in bytes.
+    piece_bytes
+        About how long it is; longer where a line is.
+    """
     stop = min(start + piece_bytes, text.size)
     if stop == text.size:
         return stop
@@ -28,7 +44,13 @@ def piece_end(text: NDArray[np.uint8], start: int, piece_bytes: int = PIECE_BYTE
 
 
 def after_last_newline(text: NDArray[np.uint8]) -> int:
-    """Return the position after the last line end; 0 where there is none."""
+    """Return the position after the last line end; 0 where there is none.
+
+    Parameters
+    ----------
+    text
+        Shape (m,), uint8.
+    """
     for span in (1 << 12, 1 << 18, text.size):  # most often it is near the end
         tail = text[max(0, text.size - span) :]
         places = np.flatnonzero(tail == NEWLINE)
@@ -38,7 +60,15 @@ def after_last_newline(text: NDArray[np.uint8]) -> int:
 
 
 def after_next_newline(text: NDArray[np.uint8], start: int) -> int:
-    """Return the position after the first line end from `start` on; the text's end where there is none."""
+    """Return the position after the first line end from `start` on; the text's end where there is none.
+
+    Parameters
+    ----------
+    text
+        Shape (m,), uint8.
+    start
+        Where to begin, in bytes.
+    """
     span = 1 << 12
     while start < text.size:
         places = np.flatnonzero(text[start : start + span] == NEWLINE)

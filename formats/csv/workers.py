@@ -108,7 +108,15 @@ class Workers:
         return bool(self._pieces)
 
     def put(self, text: NDArray[np.uint8], place: int) -> None:
-        """Hand over whole lines, which lie at `place` of the source."""
+        """Hand over whole lines.
+
+        Parameters
+        ----------
+        text
+            Shape (m,), uint8: the lines.
+        place
+            Where they lie in the source, in bytes.
+        """
         if text.size > HANDED_OVER_BYTES:
             self._pieces.append(_Piece(text.copy(), -1, None))
             return
@@ -157,9 +165,16 @@ class Workers:
 
 
 def parse_ahead(pieces: Iterator[tuple[NDArray[np.uint8], int]], workers: Workers) -> Iterator[Parsed]:
-    """Put pieces of whole lines, each with its place in the source, and yield them in their order when parsed.
+    """Put pieces of whole lines, and yield them in their order when parsed.
 
     Where the source fails, what came before is yielded first, as without workers.
+
+    Parameters
+    ----------
+    pieces
+        Lines, shape (m,), uint8, each with its place in the source, in bytes.
+    workers
+        The processes that parse.
     """
     failure: Exception | None = None
     while failure is None:

@@ -48,6 +48,15 @@ def parse_json(body: bytes, name: str) -> Features:
 def parse_json_lines(body: bytes, name: str, first_line: int = 1) -> Features:
     """Read one instance per line into float32 rows; blank lines are skipped.
 
+    Parameters
+    ----------
+    body
+        Lines of JSON.
+    name
+        What errors call the source.
+    first_line
+        Number of the first line in the source, from 1.
+
     Raises
     ------
     DataError

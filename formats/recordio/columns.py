@@ -41,6 +41,13 @@ class _Tensors:
 def read_columns(data: NDArray[np.uint8], frames: Frames) -> Block | None:
     """Decode complete frames into arrays.
 
+    Parameters
+    ----------
+    data
+        Shape (m,), uint8.
+    frames
+        Complete frames within `data`.
+
     Returns
     -------
     The block, or None where any record is not of a usual layout: split in parts, values not packed, map keys

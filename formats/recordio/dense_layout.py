@@ -71,6 +71,11 @@ class DenseLayout:
     def read(self, data: NDArray[np.uint8]) -> tuple[Block | None, int]:
         """Decode as many records from the front of a block as are complete and have this layout.
 
+        Parameters
+        ----------
+        data
+            Shape (m,), uint8.
+
         Returns
         -------
         The records, or None if there are none, and how many there are. Features are a view of `data` where
@@ -143,6 +148,11 @@ def find_layout(data: NDArray[np.uint8]) -> DenseLayout | None:
 
     Usual means what every encoder of this ecosystem writes: one part, features and at most one label under
     ``values``, each value packed. Everything else has slower readers.
+
+    Parameters
+    ----------
+    data
+        Shape (m,), uint8: begins with a frame.
     """
     header = read_header(data[:HEADER_BYTES].tobytes())
     if header is None or header.flag != WHOLE:

@@ -32,12 +32,26 @@ class Entry(NamedTuple):
 
 
 def kind_of(values: NDArray[Any]) -> int:
-    """Return the field number of the tensor that holds an array's dtype."""
+    """Return the field number of the tensor that holds an array's dtype.
+
+    Parameters
+    ----------
+    values
+        Any shape; float32, float64 or int64.
+    """
     return INT32 if values.dtype.kind == "i" else FLOAT32 if values.dtype.itemsize == 4 else FLOAT64
 
 
 def pack(values: NDArray[Any], counts: NDArray[np.int64] | None = None) -> Packed:
-    """Pack a matrix's rows, or a flat array's pieces of `counts` values each."""
+    """Pack a matrix's rows, or a flat array's ragged slices.
+
+    Parameters
+    ----------
+    values
+        Shape (n, d), or (m,) where `counts` are given; float32, float64 or int64.
+    counts
+        Shape (n,), int64: values of each slice, m in all.
+    """
     if counts is None:
         counts = np.full(len(values), values.shape[1], np.int64)
     if values.dtype.kind == "i":
@@ -46,7 +60,15 @@ def pack(values: NDArray[Any], counts: NDArray[np.int64] | None = None) -> Packe
 
 
 def pack_varints(values: NDArray[np.uint64], counts: NDArray[np.int64]) -> Packed:
-    """Pack whole numbers, of which each record has `counts`."""
+    """Pack whole numbers as varints.
+
+    Parameters
+    ----------
+    values
+        Shape (m,), uint64.
+    counts
+        Shape (n,), int64: values of each record, m in all.
+    """
     sizes = varint_sizes(values)
     upto = np.concatenate([[0], np.cumsum(sizes)])[np.cumsum(counts)]
     return Packed(encode_varints(values, sizes), np.diff(upto, prepend=0))

@@ -36,6 +36,13 @@ def walk_fields(message: bytes | memoryview, start: int, stop: int) -> Iterator[
     """Yield the fields of the one message between `start` and `stop`.
 
     What is damaged, or a group, which protobuf gave up long ago, comes as a field of number 0, the last one.
+
+    Parameters
+    ----------
+    message
+        Bytes that hold the message.
+    start, stop
+        Its first byte, and the one after its last.
     """
     place = start
     while place < stop:
@@ -74,7 +81,13 @@ class RaggedSlices(NamedTuple):
     stop: NDArray[np.int64]
 
     def only(self, mask: NDArray[np.bool_]) -> RaggedSlices:
-        """Keep some of the slices; no copy where that is all."""
+        """Keep some of the slices; no copy where that is all.
+
+        Parameters
+        ----------
+        mask
+            Shape (m,), bool.
+        """
         return self if mask.all() else RaggedSlices(self.owner[mask], self.start[mask], self.stop[mask])
 
 
@@ -85,6 +98,17 @@ def split_fields(
 
     Messages that are damaged, or have more than `most_fields` fields, get ``odd[owner] = True`` and yield no
     further fields: the caller reads those records another way.
+
+    Parameters
+    ----------
+    data
+        Shape (b,), uint8.
+    messages
+        Where in `data` they lie.
+    odd
+        Shape (n,), bool, of the records; set where one cannot be taken apart.
+    most_fields
+        Most fields of a message.
     """
     open_ = messages.only(messages.start < messages.stop)
     for _ in range(most_fields):

@@ -52,7 +52,15 @@ def scatter(
 
 
 def positions(starts: NDArray[np.int64], counts: NDArray[np.int64], step: int = 1) -> NDArray[np.int64]:
-    """Return ``starts[i] + step * (0 .. counts[i] - 1)`` for all i, concatenated."""
+    """Return ``starts[i] + step * (0 .. counts[i] - 1)`` for all i, concatenated.
+
+    Parameters
+    ----------
+    starts, counts
+        Shape (n,), int64.
+    step
+        Distance between neighbours.
+    """
     before = np.cumsum(counts) - counts
     index = np.arange(int(counts.sum()), dtype=np.int64)
     if step != 1:

@@ -40,6 +40,8 @@ def parse_record(payload: bytes, where: str, feature_dim: int | None = None) -> 
 
     Parameters
     ----------
+    payload
+        The record, without its frame.
     where
         File and record number, for errors.
     feature_dim

@@ -35,6 +35,11 @@ def read_varint(data: bytes | memoryview, place: int) -> tuple[int, int]:
 def decode_varints(data: NDArray[np.uint8]) -> tuple[NDArray[np.unsignedinteger[Any]], NDArray[np.int64]] | None:
     """Decode an array that is nothing but varints.
 
+    Parameters
+    ----------
+    data
+        Shape (b,), uint8.
+
     Returns
     -------
     values
@@ -104,7 +109,13 @@ def read_varints(
 
 
 def varint_sizes(values: NDArray[np.uint64]) -> NDArray[np.int64]:
-    """Return how many bytes each value takes."""
+    """Return how many bytes each value takes.
+
+    Parameters
+    ----------
+    values
+        Shape (m,), uint64.
+    """
     sizes = np.ones(values.shape, np.int64)
     largest = int(values.max(initial=0))
     for place in range(1, MOST_BYTES):
@@ -115,7 +126,15 @@ def varint_sizes(values: NDArray[np.uint64]) -> NDArray[np.int64]:
 
 
 def encode_varints(values: NDArray[np.uint64], sizes: NDArray[np.int64]) -> NDArray[np.uint8]:
-    """Encode values, each `sizes` bytes long, end to end."""
+    """Encode values end to end.
+
+    Parameters
+    ----------
+    values
+        Shape (m,), uint64.
+    sizes
+        Shape (m,), int64: bytes of each, as `varint_sizes` counts them.
+    """
     longest = int(sizes.max(initial=1))
     narrow = values.astype(np.uint32) if longest <= 4 else values
     table = np.empty((values.size, longest), np.uint8)

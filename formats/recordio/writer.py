@@ -53,7 +53,20 @@ def write_recordio(features: Any, labels: Any = None) -> bytes:
 
 
 def write_recordio_to(file: BinaryIO, features: Any, labels: Any = None) -> None:
-    """Write features, and labels where given, as recordIO-protobuf to a binary file; see `write_recordio`."""
+    """Write features, and labels where given, as recordIO-protobuf to a binary file.
+
+    Parameters
+    ----------
+    file
+        Open for writing.
+    features, labels
+        Shapes (n, feature_dim) and (n,); see `write_recordio`.
+
+    Raises
+    ------
+    ValueError
+        As `write_recordio`.
+    """
     matrix: Any = features if hasattr(features, "tocsr") else np.asarray(features)
     targets = None if labels is None else np.asarray(labels)
     if len(matrix.shape) != 2 or not matrix.shape[1]:

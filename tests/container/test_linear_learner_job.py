@@ -62,20 +62,94 @@ def test_every_metric_definition_of_the_service_finds_its_number(task, compatibi
     assert re.findall(EPOCHS["progress"], log)[-1] in ("100", "100.0")
 
 
-def test_the_log_reads_like_the_real_one(aws_data: Path):
-    """Line by line, numbers taken out: what the real job printed comes in the same order here."""
-    table = np.loadtxt(aws_data / "linear-binary" / "train.csv", delimiter=",", dtype=np.float32)
-    channel = HeldBatches([Batch(np.ascontiguousarray(table[:, 1:]), table[:, 0])])
+def as_aws(given: dict[str, str], channels: dict[str, HeldBatches]) -> str:
+    """Return the log of a job with a real one's hyperparameters."""
     stream = io.StringIO()
-    settings = job.read_settings(
-        {"predictor_type": "binary_classifier", "mini_batch_size": "100", "compatibility": "aws", "seed": "5"}
-    )
-    context = JobContext({"train": channel}, JobLog(stream, algorithm="Linear Learner"), KeptStates(), bool)
-    job.run(settings, context)
-    real = shapes((aws_data / "linear-binary" / "training.log").read_text())
-    ours = iter(shapes(stream.getvalue()))
-    missing = [line for line in real if line not in ours]  # `in` consumes: order matters
+    settings = job.read_settings({**given, "compatibility": "aws"})
+    job.run(settings, JobContext(channels, JobLog(stream, algorithm="Linear Learner"), KeptStates(), bool))
+    return stream.getvalue()
+
+
+def held(features: np.ndarray, labels: np.ndarray) -> HeldBatches:
+    return HeldBatches([Batch(np.ascontiguousarray(features), labels)])
+
+
+@pytest.fixture(scope="module")
+def real_and_ours(aws_data: Path) -> dict[str, tuple[str, str]]:
+    """The logs of two real jobs: binary without validation, multiclass with it."""
+    table = np.loadtxt(aws_data / "linear-binary" / "train.csv", delimiter=",", dtype=np.float32)
+    given = {"predictor_type": "binary_classifier", "mini_batch_size": "100"}
+    binary = as_aws(given, {"train": held(table[:, 1:], table[:, 0])})
+    with np.load(aws_data / "replay" / "ufo9.npz") as arrays:
+        channels = {"train": held(arrays["X"], arrays["y"]), "validation": held(arrays["V"], arrays["v"])}
+    given = {"feature_dim": "22", "num_classes": "3", "predictor_type": "multiclass_classifier"}
+    return {
+        "binary": ((aws_data / "linear-binary" / "training.log").read_text(), binary),
+        "multiclass": ((aws_data / "replay" / "ufo9_2021.log").read_text(), as_aws(given, channels)),
+    }
+
+
+@pytest.mark.parametrize("name", ["binary", "multiclass"])
+def test_the_log_reads_like_the_real_one(real_and_ours, name):
+    """Line by line, numbers taken out: what the real job printed comes in the same order here."""
+    theirs, log = real_and_ours[name]
+    ours = iter(shapes(log))
+    missing = [line for line in shapes(theirs) if line not in ours]  # `in` consumes: order matters
     assert missing == []
+
+
+@pytest.mark.parametrize("name", ["binary", "multiclass"])
+def test_counters_and_choice_are_the_real_ones_to_the_digit(real_and_ours, name):
+    def exact(log: str) -> list[str]:
+        lines = [re.sub(r"^\[[^]]*\] ", "", line) for line in log.splitlines()]
+        counters = [json.dumps(json.loads(line[9:])["Metrics"]) for line in lines if '"Reset Count"' in line]
+        kept = ("Best model found", "#progress_metric", "Epoch ", "Saving")
+        return [*counters, *(line for line in lines if line.startswith(kept))]
+
+    theirs, ours = (exact(log) for log in real_and_ours[name])
+    assert ours == theirs
+
+
+def test_macro_averages_are_float32_as_the_real_ones(real_and_ours):
+    theirs, ours = (re.findall(r"\('(macro_\S+)', (\S+)\)", log) for log in real_and_ours["multiclass"])
+    names = ["macro_recall", "macro_precision", "macro_f_1.000"]
+    assert [name for name, _ in ours] == [name for name, _ in theirs] == names
+    for (_, our), (name, their) in zip(ours, theirs, strict=True):
+        assert float(our) == pytest.approx(float(their), rel=1.5e-7), name
+        assert len(our) <= 10
+        widened = [re.search(rf"validation {name} <score>=(\S+)", log)[1] for log in real_and_ours["multiclass"]]
+        assert float(widened[0]) == float(np.float32(their))
+        assert float(widened[1]) == float(np.float32(our))
+
+
+@pytest.mark.parametrize("name", ["binary", "multiclass"])
+def test_the_scaler_is_printed_as_mxnet_does(real_and_ours, name):
+    """The same layout; a number may differ in its last digit, as the order of float32 sums is not known."""
+
+    def printed(log: str) -> tuple[str, np.ndarray]:
+        text = log[log.index(" {'stdev_label'") :]
+        text = text[: text.index("}")]
+        numbers = np.array([float(number) for number in re.findall(r"-?\d+\.\d+(?:e[+-]\d+)?", text)])
+        return re.sub(r"[\d.e+-]+", "N", re.sub(r"\s+", " ", text)), numbers
+
+    (their_layout, theirs), (our_layout, ours) = (printed(log) for log in real_and_ours[name])
+    assert our_layout == their_layout
+    assert ours == pytest.approx(theirs, rel=2e-6)
+
+
+def test_the_log_of_best_has_no_arrays_and_no_line_for_every_model():
+    _, log, _ = run("binary_classifier", optimizer="adam", epochs="2")
+    assert "NDArray" not in log
+    assert '"model"' not in log
+    _, log, _ = run("binary_classifier", compatibility="aws", epochs="2")
+    assert log.count('"model"') == 2 * 2 * 32
+
+
+def test_a_score_that_does_not_change_improves_in_the_log_of_aws():
+    """As in a public job: the criterion is printed once more at the end, and so is the improvement."""
+    _, log, _ = run("binary_classifier", compatibility="aws", epochs="2")
+    assert re.findall(r"epoch=1, criteria=(\S+),", log) == ["sampled_accuracy"] * 2
+    assert log.count("Epoch 1: Loss improved. Updating best model") in (0, 2)
 
 
 def shapes(log: str) -> list[str]:

@@ -16,6 +16,14 @@ def test_scikit_learns_own_checks(estimator, check):
     check(estimator)
 
 
+@pytest.mark.parametrize("loss", ["hinge_loss", "squared_loss"])
+def test_a_loss_without_probabilities_has_no_predict_proba(loss):
+    X = np.arange(40.0).reshape(20, 2)
+    model = LinearLearnerClassifier(loss=loss).fit(X, np.arange(20) > 9)
+    assert not hasattr(model, "predict_proba")
+    assert model.score(X, np.arange(20) > 9) == 1.0
+
+
 def test_the_factory_chooses_by_predictor_type():
     assert isinstance(LinearLearner("regressor", loss="huber_loss"), LinearLearnerRegressor)
     assert isinstance(LinearLearner("binary_classifier"), LinearLearnerClassifier)
@@ -81,3 +89,43 @@ def test_hinge_has_no_probabilities(rng):
     estimator = LinearLearnerClassifier(loss="hinge_loss").fit(X, X[:, 0] > 0)
     assert not hasattr(estimator, "predict_proba")
     assert estimator.score(X, X[:, 0] > 0) > 0.97
+
+
+def test_numbers_of_numpy_are_numbers():
+    X, y = load_diabetes(return_X_y=True)
+    search = GridSearchCV(LinearLearnerRegressor(), {"wd": np.logspace(-4, 1, 3)}, cv=3).fit(X, y)
+    assert 1e-4 <= search.best_params_["wd"] < 1
+    assert LinearLearnerRegressor(wd=np.float64(0.1), num_models=np.int64(1)).fit(X, y).n_iter_ > 0
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_log_probabilities_are_those_of_the_probabilities(rng, classes):
+    X = rng.normal(size=(300, 3))
+    y = np.digitize(X[:, 0], np.linspace(-0.5, 0.5, classes - 1))
+    estimator = LinearLearnerClassifier().fit(X, y)
+    assert np.exp(estimator.predict_log_proba(X)) == pytest.approx(estimator.predict_proba(X), abs=1e-12)
+    assert np.isfinite(estimator.predict_log_proba(1e4 * X)).all()
+
+
+def test_a_result_that_is_not_what_was_asked_for_is_warned_of(rng):
+    X = rng.normal(size=(100, 3))
+    y = np.zeros(100)
+    y[7] = 1
+    estimator = LinearLearnerClassifier(binary_classifier_model_selection_criteria="recall_at_target_precision")
+    with pytest.warns(UserWarning, match="No threshold reaches the target"):
+        estimator.fit(X, y)
+    with pytest.raises(ValueError, match="all weight lies on one class"):
+        LinearLearnerClassifier().fit(X, y, sample_weight=1 - y)
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+@pytest.mark.parametrize("scale", [1e-160, 1e-30, 1e30, 1e150])
+def test_extreme_scales_leave_no_warning_of_numpys(rng, scale):
+    X = rng.normal(size=(200, 3))
+    y = (X[:, 0] > 0).astype(int)
+    assert LinearLearnerClassifier().fit(X * scale, y).score(X * scale, y) > 0.9
+
+
+def test_losses_of_two_classes_say_so_in_their_tags():
+    assert not LinearLearnerClassifier(loss="hinge_loss").__sklearn_tags__().classifier_tags.multi_class
+    assert LinearLearnerClassifier().__sklearn_tags__().classifier_tags.multi_class

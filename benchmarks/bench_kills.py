@@ -59,7 +59,7 @@ def _killed_job(folder: Path, seconds: float, generator: np.random.Generator, mo
         kills += process.wait() != 0
     process = _start(folder)
     if process.wait():
-        raise RuntimeError((folder / "output" / "failure").read_text())
+        raise RuntimeError((folder / "log").read_text()[-2000:])
     return kills, (folder / "model" / "model_algo-1").read_bytes()
 
 
@@ -77,7 +77,7 @@ def main() -> None:
             write_job(folder, hyperparameters, {"train": write_recordio(features, labels)})
             began = time.perf_counter()
             if _start(folder).wait():
-                raise RuntimeError((folder / "output" / "failure").read_text())
+                raise RuntimeError((folder / "log").read_text()[-2000:])
             seconds = time.perf_counter() - began
             expected = (folder / "model" / "model_algo-1").read_bytes()
             kills = jobs = other = 0

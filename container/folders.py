@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,11 +69,18 @@ class Folders:
         return self.root / "checkpoints"
 
 
-def claim_tree(folders: Folders) -> int:
+def claim_tree(folders: Folders, timeout_seconds: float = 5.0) -> int:
     """Make sure that a job's tree is there and that no other job works in it; nothing is created.
 
     Two jobs in one tree would write over each other's checkpoints and model. The lock is on the folder itself, so
     it needs no file, and the operating system gives it back however the job ends.
+
+    Parameters
+    ----------
+    folders
+        The tree.
+    timeout_seconds
+        For the processes of a job that was killed just now to be gone.
 
     Returns
     -------
@@ -99,8 +107,12 @@ def claim_tree(folders: Folders) -> int:
         descriptor = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
     except OSError as error:
         raise UserError(f"The folder {root} cannot be read: {error.strerror}.") from error
+    deadline = time.monotonic() + timeout_seconds
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        while not _locked(descriptor):
+            if time.monotonic() > deadline:
+                raise BlockingIOError
+            time.sleep(0.05)
     except BlockingIOError as error:
         os.close(descriptor)
         raise UserError(
@@ -109,6 +121,14 @@ def claim_tree(folders: Folders) -> int:
     except OSError:
         pass  # some network file systems lock no folders: then nothing can be known of other jobs
     return descriptor
+
+
+def _locked(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def writable_folder(folder: Path) -> Path:

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -239,9 +240,9 @@ def test_a_tree_is_claimed_by_one_job_until_its_descriptor_is_closed(folders: Fo
     before = sorted(folders.root.rglob("*"))
     held = claim_tree(folders)
     with pytest.raises(UserError, match="Another training job is at work in"):
-        claim_tree(folders)
-    os.close(held)
-    os.close(claim_tree(folders))
+        claim_tree(folders, timeout_seconds=0)
+    threading.Timer(0.2, os.close, [held]).start()
+    os.close(claim_tree(folders))  # a job that was killed just now may take a moment to be gone
     assert sorted(folders.root.rglob("*")) == before
 
 

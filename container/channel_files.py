@@ -21,7 +21,7 @@ def find_files(channel: str, folder: Path) -> list[Path]:
 
     Chosen: names that begin with ``.`` or ``_`` (``_SUCCESS``, ``.part-0.crc``), which Spark and Hadoop leave
     beside their data and call hidden, are passed over, and so are files without a byte. Links are followed, to
-    files and to folders, because whoever made one meant what it leads to. A ``*.manifest`` file is not data but a
+    files and to folders, because a link is made to be followed. A ``*.manifest`` file is not data but a
     list of it, as ``S3DataType=ManifestFile`` defines it: where one lies in the folder, its list decides.
 
     Raises

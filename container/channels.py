@@ -15,7 +15,7 @@ from eigenline.algorithms.errors import DataError, Stopped
 from eigenline.container.channel_files import WHOLE_BYTES, find_files, fingerprint
 from eigenline.container.columns import ChannelReader, Columns, Labels
 from eigenline.container.configuration import ChannelDescription
-from eigenline.container.metric_lines import JobLog, silent_log
+from eigenline.container.job_log import JobLog, silent_log
 from eigenline.container.pipes import TIMEOUT_SECONDS, Pipe
 from eigenline.container.reading_progress import ReadingProgress
 from eigenline.container.stopping import Stopping

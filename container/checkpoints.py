@@ -12,7 +12,7 @@ import numpy as np
 from eigenline.algorithms.errors import excerpt
 from eigenline.container.columns import Columns
 from eigenline.container.job import Arrays
-from eigenline.container.metric_lines import JobLog
+from eigenline.container.job_log import JobLog
 from eigenline.container.model_folder import write_together
 
 FILE = "checkpoint.npz"

@@ -30,7 +30,7 @@ class Columns:
     Parameters
     ----------
     feature_dim
-        How many features PCA was told to expect; None for Linear Learner, which takes what it finds.
+        How many features PCA expects; None for Linear Learner, which takes any number.
     num_classes
         Of a classifier: labels are whole numbers from 0 to one less; None for any numbers.
     warn

@@ -72,7 +72,7 @@ class Configuration:
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file, whoever wrote it.
+    """Read a JSON file of any origin.
 
     Returns
     -------

@@ -18,7 +18,7 @@ class Folders:
     Attributes
     ----------
     root
-        ``/opt/ml``, or what ``SAGEMAKER_BASE_DIR`` says.
+        ``/opt/ml``, or the value of ``SAGEMAKER_BASE_DIR``.
 
     Notes
     -----
@@ -114,7 +114,7 @@ def claim_tree(folders: Folders) -> int:
 def writable_folder(folder: Path) -> Path:
     """Make sure that files can be written into a folder, and return it.
 
-    Asked before training, so that a job does not learn after hours that its model has no place.
+    Checked before training: a model of hours must not be lost for want of a place.
 
     Raises
     ------

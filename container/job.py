@@ -13,7 +13,7 @@ from eigenline.algorithms.batch import Channels
 from eigenline.algorithms.linear_learner.model import LinearLearnerModel
 from eigenline.algorithms.pca.model import PCAModel
 from eigenline.container.columns import Columns
-from eigenline.container.metric_lines import JobLog
+from eigenline.container.job_log import JobLog
 
 Model: TypeAlias = PCAModel | LinearLearnerModel
 Arrays: TypeAlias = Mapping[str, NDArray[np.generic]]

@@ -11,9 +11,8 @@ from eigenline.algorithms.linear_learner.reports import Notice, PassReport, Prep
 from eigenline.algorithms.linear_learner.settings import Settings, read_settings
 from eigenline.algorithms.linear_learner.training import train
 from eigenline.container.job import JobContext, Outcome
-from eigenline.container.linear_learner_lines import TrainingLines
-from eigenline.container.linear_learner_reports import reports
-from eigenline.container.linear_learner_story import confusions, summary
+from eigenline.container.linear_learner_log import TrainingLines
+from eigenline.container.linear_learner_reports import confusions, reports, summary
 
 __all__ = ["read_settings", "run"]  # what a job is made of, see `container.job.Job`
 
@@ -70,8 +69,8 @@ def _train(settings: Settings, context: JobContext, lines: TrainingLines) -> Tra
             elif isinstance(report, Prepared):
                 lines.prepared(report)
             elif isinstance(report, PassReport):
-                lines.polish(report)
-                kept.offer(report.state)
+                lines.full_pass(report)
+                kept.record(report.state)
             else:
                 lines.epoch(report)
                 kept.save(report.state)
@@ -83,9 +82,9 @@ def _train(settings: Settings, context: JobContext, lines: TrainingLines) -> Tra
 
 
 class _KeptStates:
-    """Which states of training become checkpoints: every epoch's, and in the finish one now and then.
+    """Which states of training become checkpoints: every epoch's, and between full passes one now and then.
 
-    A pass of the finish may take milliseconds and its state be large, so one is saved when 20 seconds have gone
+    A full pass may take milliseconds and its state be large, so one is saved when 20 seconds have gone
     by, and when the job is asked to stop.
     """
 
@@ -101,14 +100,14 @@ class _KeptStates:
             self._context.checkpoints.save(dict(state))
             self._saved_at = self._context.log.clock()
 
-    def offer(self, state: Callable[[], State]) -> None:
-        """Save a state of the finish if it is time."""
+    def record(self, state: Callable[[], State]) -> None:
+        """Save a state between two full passes if it is time."""
         self._unsaved = state
         if self._context.log.clock() - self._saved_at >= _SECONDS_BETWEEN_CHECKPOINTS:
             self.save(state())
 
     def save_before_stop(self) -> None:
-        """Save the last state that was offered, if the job was asked to stop since."""
+        """Save the last state that was recorded, if the job was asked to stop since."""
         if self._unsaved is not None and self._context.stopping():
             self.save(self._unsaved())
 

@@ -17,7 +17,7 @@ from eigenline.algorithms.pca.settings import PCASettings, read_settings
 from eigenline.algorithms.pca.training import Stage, TrainedPCA, train
 from eigenline.algorithms.records import PassProgress, RecordsHere
 from eigenline.container.job import JobContext, Outcome
-from eigenline.container.metric_lines import JobLog
+from eigenline.container.job_log import JobLog
 from eigenline.container.pca_reports import reports, summary
 from eigenline.formats.machine_limits import cpu_quota
 

@@ -43,8 +43,8 @@ def _captured(beginning: str, measured: Explained) -> str:
 
 def _error(channel: str, measured: Explained) -> str:
     return (
-        f"Reconstruction error, {channel}: {measured.reconstruction_error:.6g} per record "
-        f"(mean squared distance), {measured.reconstruction_rmse:.6g} per value (root mean square)."
+        f"Reconstruction error, {channel}: {measured.reconstruction_error:.6g} per record (mean squared "
+        f"distance), {measured.reconstruction_rmse:.6g} per value (root mean square)."
     )
 
 

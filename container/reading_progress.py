@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from eigenline.container.metric_lines import JobLog
+from eigenline.container.job_log import JobLog
 
 _SECONDS_BETWEEN_LINES: Final = 10.0
 

@@ -14,7 +14,7 @@ from eigenline.algorithms.hyperparameters import declarations
 from eigenline.container.channels import Channel
 from eigenline.container.configuration import Configuration
 from eigenline.container.folders import Folders
-from eigenline.container.metric_lines import JobLog
+from eigenline.container.job_log import JobLog
 from eigenline.formats.machine_limits import cpu_quota, memory_limit
 from eigenline.version import version
 

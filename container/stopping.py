@@ -32,7 +32,7 @@ class Stopping:
             signal.signal(number, self._receive)
 
     def request(self, name: str) -> None:
-        """Ask to stop; `name` is who asks, for the log."""
+        """Request a stop; `name` is the signal, for the log."""
         self.signal_name = self.signal_name or name
 
     @contextmanager

@@ -41,7 +41,7 @@ def supervise(job: Callable[[Stopping], int], folders: Folders) -> int:
 
     A process that the kernel kills for its memory cannot write its own failure file, and the user of a training
     job would see an exit code and nothing else. The parent is small, so the kernel takes the child; the parent
-    then says what happened and removes what the child left half-written. As process 1 of a container it also
+    then reports what happened and removes what the child left half-written. As process 1 of a container it also
     takes the signals, which the kernel withholds from a process 1 without handlers.
 
     Parameters
@@ -145,7 +145,7 @@ def _seconds_to_stop() -> float:
 
 
 def _die_with(parent: int) -> None:
-    """Ask Linux to kill this process when its parent dies, so that no training goes on unseen."""
+    """Make Linux kill this process when its parent dies, so that no training goes on unseen."""
     import ctypes
 
     try:

@@ -1,4 +1,4 @@
-"""The `train` command: from the folders of a training job to a model in them, or to one sentence why not."""
+"""The training job as a command: from the folders of a job to a model in them, or to one sentence why not."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ The tree lies under /opt/ml, or under the folder that SAGEMAKER_BASE_DIR names:
 EPILOG = """\
 environment:
   SAGEMAKER_BASE_DIR     the tree's root (default: /opt/ml)
-  ALGORITHM              pca or linear-learner, where the hyperparameters do not tell
+  ALGORITHM              pca or linear-learner, where the hyperparameters leave it open
   OPENBLAS_NUM_THREADS   threads of the linear algebra (default: the container's CPU quota)
 
 exit codes:
@@ -43,8 +43,7 @@ exit codes:
   143   stopped by SIGTERM before there was a model
 
 examples:
-  train
-  SAGEMAKER_BASE_DIR=$PWD/ml train
+  SAGEMAKER_BASE_DIR=$PWD/ml eigenline train
   docker run -v "$PWD/ml:/opt/ml" eigenline train
 """
 

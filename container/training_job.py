@@ -17,7 +17,7 @@ from eigenline.container.failure import STOPPED, failure_text, note_on_models, t
 from eigenline.container.folders import Folders, writable_folder
 from eigenline.container.hosts import Followers, wait_for_first
 from eigenline.container.job import Job, JobContext, Outcome
-from eigenline.container.metric_lines import JobLog
+from eigenline.container.job_log import JobLog
 from eigenline.container.model_folder import models_in, write_together
 from eigenline.container.startup_log import (
     log_channels,

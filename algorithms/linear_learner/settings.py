@@ -84,7 +84,8 @@ class Settings:
     )
     balance_multiclass_weights: bool = declare(FLAG, False, doc="Weigh each class by 1 / its frequency.")
     accuracy_top_k: int = declare(integer(1, 1_000_000), 3, doc="k of the top-k accuracy metric.")
-    num_models: int | Auto = declare(auto_or(POSITIVE_INTEGER), AUTO, doc="Models trained in parallel.")
+    # Chosen: a bound, because a million models trained without end; the service documents none.
+    num_models: int | Auto = declare(auto_or(integer(1, 1000)), AUTO, doc="Models trained in parallel.")
     num_calibration_samples: int | Auto = declare(
         auto_or(POSITIVE_INTEGER), 10_000_000, doc="Most records that the threshold is calibrated on."
     )

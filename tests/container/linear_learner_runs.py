@@ -8,7 +8,7 @@ import numpy as np
 from eigenline.algorithms.batch import Batch, HeldBatches
 from eigenline.container import linear_learner_job as job
 from eigenline.container.job import JobContext
-from eigenline.container.metric_lines import JobLog
+from eigenline.container.job_log import JobLog
 
 TASKS = {
     "regressor": {"predictor_type": "regressor"},

@@ -13,7 +13,7 @@ from sklearn import metrics as oracle
 from eigenline.algorithms.batch import Batch, HeldBatches
 from eigenline.container import linear_learner_job as job
 from eigenline.container.job import JobContext
-from eigenline.container.metric_lines import JobLog
+from eigenline.container.job_log import JobLog
 from tests.container.linear_learner_runs import TASKS, KeptStates, data, run
 
 # Source: DescribeTrainingJob of a linear-learner job, 2020. {} is train, validation or test.

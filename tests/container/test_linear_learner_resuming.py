@@ -17,7 +17,7 @@ from eigenline.container import linear_learner_job as job
 from eigenline.container.channels import PipeChannel
 from eigenline.container.configuration import ChannelDescription
 from eigenline.container.job import JobContext
-from eigenline.container.metric_lines import JobLog
+from eigenline.container.job_log import JobLog
 from eigenline.container.stopping import Stopping
 from tests.container.linear_learner_runs import TASKS, KeptStates, data, run
 

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eigenline.container.checkpoints import FILE, FolderCheckpoints, NoCheckpoints
-from eigenline.container.metric_lines import JobLog
+from eigenline.container.job_log import JobLog
 from eigenline.container.model_folder import remove_partial, write_together
 
 CONTENT = {"report.json": b"{}", "model_algo-1": b"\x01\x02"}
@@ -150,7 +150,7 @@ def test_a_kill_in_the_middle_of_saving_leaves_a_complete_state(tmp_path: Path) 
         "import sys, numpy as np\n"
         "from io import StringIO\nfrom pathlib import Path\n"
         "from eigenline.container.checkpoints import FolderCheckpoints\n"
-        "from eigenline.container.metric_lines import JobLog\n"
+        "from eigenline.container.job_log import JobLog\n"
         "kept = FolderCheckpoints(Path(sys.argv[1]), 'pca', JobLog(StringIO()))\n"
         "epoch = 0\n"
         "while True:\n"

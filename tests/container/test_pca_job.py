@@ -18,7 +18,7 @@ from eigenline.algorithms.errors import DataError, HyperparameterError, Stopped
 from eigenline.container import pca_job
 from eigenline.container.checkpoints import NoCheckpoints
 from eigenline.container.job import JobContext, Outcome
-from eigenline.container.metric_lines import JobLog
+from eigenline.container.job_log import JobLog
 
 GIVEN = {"feature_dim": "6", "mini_batch_size": "50", "num_components": "2"}
 

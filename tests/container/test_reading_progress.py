@@ -11,7 +11,7 @@ import pytest
 from eigenline import write_recordio
 from eigenline.container.channels import open_channels
 from eigenline.container.configuration import ChannelDescription
-from eigenline.container.metric_lines import JobLog
+from eigenline.container.job_log import JobLog
 from eigenline.container.reading_progress import ReadingProgress
 from tests.container.channel_data import CSV_TEXT, feed, never
 

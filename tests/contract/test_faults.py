@@ -20,6 +20,14 @@ def test_a_wrong_hyperparameter(start: Start, pca_tree: Tree) -> None:
     assert "Traceback" not in result.log
 
 
+@clause("Failures", "more parallel models than anybody needs are refused")
+def test_a_million_models(start: Start, linear_tree: Tree) -> None:
+    linear_tree.hyperparameters["num_models"] = "1000000"
+    assert_failed(
+        linear_tree, start(linear_tree.write()).wait(), "ClientError: Hyperparameter num_models: must be"
+    )
+
+
 @clause("Failures", "a missing hyperparameter")
 def test_a_missing_hyperparameter(start: Start, linear_tree: Tree) -> None:
     linear_tree.hyperparameters = {"mini_batch_size": "5"}

@@ -9,7 +9,7 @@ import numpy as np
 from eigenline.algorithms.linear_learner.metrics import Scores
 from eigenline.algorithms.linear_learner.reports import EpochReport, Notice, PassReport, Prepared, Trained
 from eigenline.algorithms.linear_learner.settings import Settings
-from eigenline.container.metric_lines import JobLog
+from eigenline.container.job_log import JobLog
 
 _SECONDS_BETWEEN_LINES = 5.0
 
@@ -136,7 +136,7 @@ class TrainingLines:
             f"{alive} models, {seconds:.2f} s; at most {left * np.mean(self.epoch_seconds):.0f} s to go"
         )
 
-    def polish(self, report: PassReport) -> None:
+    def full_pass(self, report: PassReport) -> None:
         """Write now and then how far the second-order finish is."""
         now = self.log.clock()
         if now - self._last_line > _SECONDS_BETWEEN_LINES:

@@ -133,7 +133,7 @@ def test_a_kill_after_the_pass_costs_no_second_pass_and_changes_no_byte(
     outputs = {}
     for name in ("killed", "whole"):
         process = start_train(tmp_path / name)
-        outputs[name], _ = process.communicate(timeout=60)
+        outputs[name], _ = process.communicate(timeout=600)
         assert process.returncode == 0, outputs[name]
     assert "Resuming from the checkpoint" in outputs["killed"]
     assert "Resuming" not in outputs["whole"]

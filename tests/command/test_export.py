@@ -149,14 +149,13 @@ def test_plain_forms_hold_every_number(
 
 def test_every_form_through_the_command(run: Run, tmp_path: Path, rng: np.random.Generator) -> None:
     model_folder("logistic", tmp_path / "m", rng)
-    for form, names in {
-        "npz": "m.npz",
-        "json": "m.json",
-        "csv": "m.csv",
-        "sklearn": "m.npz, m.py",
-        "onnx": "m.onnx",
-    }.items():
+    (tmp_path / "m.csv").write_text("my data")
+    files = {"npz": "m-model.npz", "json": "m-model.json", "csv": "m-model.csv", "onnx": "m-model.onnx"}
+    for form, names in {**files, "sklearn": "m-model-arrays.npz, m-model.py"}.items():
         assert run("export", "m", "--to", form).stdout == f"Written: {names}.\n"
+    assert (tmp_path / "m.csv").read_text() == "my data"
+    assert "m-model.csv is there already. Say -o FILE" in run("export", "m", "--to", "csv").stderr
+    assert run("export", "m", "--to", "csv", "-o", "m-model.csv").returncode == 0
     assert run("export", "m", "--to", "pickle").returncode == 2
 
 

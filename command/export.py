@@ -171,13 +171,13 @@ def _linear(found):
         model.coef_, model.intercept_ = weights[:, 0], bias[0]
         model.n_features_in_ = len(weights)
         return model
-    hinge = str(found["loss"]) == "hinge_loss"
-    model = SGDClassifier(loss="hinge") if hinge else LogisticRegression()
+    plain = kind == "binary_classifier" and str(found["loss"]) != "logistic"  # its score is no probability
+    model = SGDClassifier(loss="hinge") if plain else LogisticRegression()
     model.coef_, model.intercept_, model.classes_ = weights.T, bias, found["classes"]
     model.n_features_in_ = len(weights)
     if kind == "multiclass_classifier":
         return model
-    method = "decision_function" if hinge else "predict_proba"
+    method = "decision_function" if plain else "predict_proba"
     least = float(found["threshold"])
     cut = FixedThresholdClassifier(FrozenEstimator(model), threshold=least, response_method=method)
     return cut.fit(np.zeros((2, len(weights))), model.classes_)  # fits nothing: the model is frozen

@@ -26,7 +26,7 @@ REGRESSION = [
 ]
 LOSSES = [*(("regressor", loss) for loss in REGRESSION), ("binary_classifier", "logistic"),
           ("binary_classifier", "hinge_loss"), ("multiclass_classifier", "softmax_loss")]  # fmt: skip
-KINDS = [*(loss for _, loss in LOSSES), "pca", "pca-randomized", "chain"]
+KINDS = [*(loss for _, loss in LOSSES), "binary squared_loss", "pca", "pca-randomized", "chain"]
 
 
 def linear(predictor_type: Any, loss: str, width: int, rng: np.random.Generator) -> LinearLearnerModel:
@@ -50,8 +50,9 @@ def model_folder(kind: str, folder: Path, rng: np.random.Generator) -> Path:
         model = linear("multiclass_classifier", "softmax_loss", 3, rng)
         (folder / "model_linear").write_bytes(write_artifact(model))
     else:
-        predictor_type = next(name for name, loss in LOSSES if loss == kind)
-        (folder / "model_algo-1").write_bytes(write_artifact(linear(predictor_type, kind, 6, rng)))
+        known = {loss: name for name, loss in LOSSES} | {"binary squared_loss": "binary_classifier"}
+        model = linear(known[kind], kind.removeprefix("binary "), 6, rng)
+        (folder / "model_algo-1").write_bytes(write_artifact(model))
     return folder
 
 
@@ -110,7 +111,7 @@ def test_scikit_learn_answers_as_serve(
         assert found["predict"] == pytest.approx(expected["score"], rel=1e-6, abs=1e-6)
     else:
         assert [float(label) for label in found["predict"]] == expected["predicted_label"].tolist()
-        if kind == "hinge_loss":
+        if kind in ("hinge_loss", "binary squared_loss"):
             assert found["decision_function"] == pytest.approx(expected["score"], rel=1e-6, abs=1e-6)
         else:
             probabilities = (

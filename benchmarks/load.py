@@ -1,4 +1,4 @@
-"""Load on an HTTP server with wrk: requests a second, latencies, and the CPU that the server spent on each."""
+"""Load on an HTTP server with wrk: requests per second, latencies, and the CPU that the server spent on each."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _UNITS = {"us": 1e-3, "ms": 1.0, "s": 1e3}
 
 @dataclass(frozen=True)
 class Measured:
-    """One run of load: latencies in milliseconds, server CPU in microseconds a request."""
+    """One run of load: latencies in milliseconds, server CPU in microseconds per request."""
 
     requests_per_second: float
     p50: float

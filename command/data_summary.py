@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eigenline.algorithms.errors import DataError
-from eigenline.command.tables.chunk import Chunk, Table, text_of
+from eigenline.command.tables.chunk import Chunk, Table, texts_of
 
 MOST_VALUES: Final = 1000  # distinct values of a column that are kept; a label of more classes is no class
 _HASH = np.uint64(0x9E3779B97F4A7C15)
@@ -152,7 +152,8 @@ def _add(summary: ColumnSummary, chunk: Chunk, number: int, trains: NDArray[np.b
         summary.add_values([cell for cell in chosen if cell or not counted])
     elif summary.texts or counted:
         kept = values[present] if counted else values[trains]
-        summary.add_values(list(map(text_of, kept.tolist())))
+        if not summary.many:
+            summary.add_values(texts_of(kept))
     else:
         summary.uncounted += int(present.sum())
     summary.missing += int(gone.sum())
@@ -183,4 +184,4 @@ def _add_labels(summary: ColumnSummary, chunk: Chunk) -> None:
     summary.numbers += len(labels)
     summary.whole = summary.whole and bool((labels == np.floor(labels)).all())
     summary.low, summary.high = min(summary.low, float(labels.min())), max(summary.high, float(labels.max()))
-    summary.add_values(list(map(text_of, map(float, labels.tolist()))))
+    summary.add_values(texts_of(labels))

@@ -28,7 +28,7 @@ def export_model(place: str, form: str, output: str | None) -> list[str]:
         If the model is none, the form needs a package that is not installed, or the file cannot be written.
     """
     opened = open_model(place)
-    path = Path(output or f"{_stem(place)}{_SUFFIXES[form]}")
+    path = Path(output or f"{_stem(place)}-model{_SUFFIXES[form]}")
     writers: Mapping[str, Callable[[OpenedModel, Path], dict[Path, bytes]]] = {
         "npz": lambda model, file: {file: _npz(arrays_of(model))},
         "json": lambda model, file: {file: _json(arrays_of(model))},
@@ -37,6 +37,9 @@ def export_model(place: str, form: str, output: str | None) -> list[str]:
         "onnx": _onnx,
     }
     files = writers[form](opened, path)
+    there = [str(name) for name in files if name.exists()]
+    if output is None and there:
+        raise UserError(f"{there[0]} is there already. Say -o FILE to write it anew, or to name another.")
     for name, content in files.items():
         try:
             name.write_bytes(content)
@@ -168,13 +171,13 @@ def _linear(found):
         model.coef_, model.intercept_ = weights[:, 0], bias[0]
         model.n_features_in_ = len(weights)
         return model
-    hinge = str(found["loss"]) == "hinge_loss"
-    model = SGDClassifier(loss="hinge") if hinge else LogisticRegression()
+    plain = kind == "binary_classifier" and str(found["loss"]) != "logistic"  # its score is no probability
+    model = SGDClassifier(loss="hinge") if plain else LogisticRegression()
     model.coef_, model.intercept_, model.classes_ = weights.T, bias, found["classes"]
     model.n_features_in_ = len(weights)
     if kind == "multiclass_classifier":
         return model
-    method = "decision_function" if hinge else "predict_proba"
+    method = "decision_function" if plain else "predict_proba"
     least = float(found["threshold"])
     cut = FixedThresholdClassifier(FrozenEstimator(model), threshold=least, response_method=method)
     return cut.fit(np.zeros((2, len(weights))), model.classes_)  # fits nothing: the model is frozen
@@ -186,7 +189,7 @@ def _sklearn(opened: OpenedModel, path: Path) -> dict[Path, bytes]:
 
     Chosen: joblib and pickle would run whatever a file says; skops is one more package for whoever loads it.
     """
-    arrays = path.with_suffix(".npz")
+    arrays = path.with_name(f"{path.stem}-arrays.npz")
     script = _SCRIPT.format(module=path.stem, arrays=arrays.name)
     return {arrays: _npz(arrays_of(opened)), path: script.encode()}
 

@@ -322,7 +322,7 @@ examples:
 @eigenline.command(help=_EXPORT_HELP, context_settings=_HELP_NAMES)
 @click.argument("model")
 @click.option("--to", "form", required=True, type=click.Choice(["npz", "json", "csv", "sklearn", "onnx"]))
-@click.option("-o", "--output", help="The file; by default named after the model.")
+@click.option("-o", "--output", help="The file; by default MODEL-model with the form's ending.")
 @_told
 def export(model: str, form: str, output: str | None) -> int:
     """Write a model in another form."""

@@ -26,6 +26,7 @@ _SIDE_FILES = (
     "report.json",
     "coefficients.csv",
     "components.csv",
+    "estimator.json",
     "explained_variance.csv",
     "held_out.csv",
     "models.csv",

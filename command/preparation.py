@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from eigenline.algorithms.batch import Features
 from eigenline.algorithms.errors import DataError, excerpt
 from eigenline.command.data_summary import names_of
-from eigenline.command.tables.chunk import Chunk, Table, text_of
+from eigenline.command.tables.chunk import Chunk, Table, texts_of
 
 FILE: Final = "preparation.json"
 MISSING_CATEGORY: Final = "(missing)"
@@ -273,7 +273,7 @@ def _label_texts(chunk: Chunk) -> list[str]:
     assert chunk.labels is not None
     if chunk.labels.dtype.kind in "US":
         return [str(label) for label in chunk.labels.tolist()]
-    return [text_of(float(label)) for label in chunk.labels.tolist()]
+    return texts_of(chunk.labels)
 
 
 def _missing_names(table: Table, missing: Sequence[str], wanted: set[str]) -> str:

@@ -1,6 +1,7 @@
 """eigenline: an open, local twin of Amazon SageMaker's built-in PCA and Linear Learner.
 
     from eigenline import PCA, LinearLearnerClassifier, LinearLearnerRegressor, read_recordio, write_recordio
+    from eigenline import load, save        # estimators as model folders; AWS's model.tar.gz as an estimator
 
 The rooms of the house are folders at the top of the repository (`algorithms/`, `formats/`, `container/`, ...);
 this package holds one relative link to each, so that whoever installs it gets a single top-level name.
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from eigenline.algorithms.linear_learner.estimators import LinearLearnerClassifier, LinearLearnerRegressor
     from eigenline.algorithms.pca.estimator import PCA
+    from eigenline.command.estimator_files import load, save
     from eigenline.formats.recordio.arrays import read_recordio, read_recordio_answer
     from eigenline.formats.recordio.writer import write_recordio, write_recordio_to
 
@@ -25,8 +27,10 @@ _HOMES = {
     "LinearLearnerClassifier": "eigenline.algorithms.linear_learner.estimators",
     "LinearLearnerRegressor": "eigenline.algorithms.linear_learner.estimators",
     "PCA": "eigenline.algorithms.pca.estimator",
+    "load": "eigenline.command.estimator_files",
     "read_recordio": "eigenline.formats.recordio.arrays",
     "read_recordio_answer": "eigenline.formats.recordio.arrays",
+    "save": "eigenline.command.estimator_files",
     "write_recordio": "eigenline.formats.recordio.writer",
     "write_recordio_to": "eigenline.formats.recordio.writer",
 }
@@ -36,8 +40,10 @@ __all__ = [
     "LinearLearnerClassifier",
     "LinearLearnerRegressor",
     "__version__",
+    "load",
     "read_recordio",
     "read_recordio_answer",
+    "save",
     "write_recordio",
     "write_recordio_to",
 ]

@@ -199,6 +199,10 @@ def _run(app: Flask, settings: Settings, listener: socket.socket, scratch: str) 
         worker.slot = next(slot for slot in range(len(slots) + 1) if slot not in slots)
         slots.add(worker.slot)
 
+    def post_fork(_server: object, _worker: Any) -> None:
+        # Until the worker has its own handler it would hand the signal to a queue that nobody reads.
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
     def child_exit(_server: object, worker: Any) -> None:
         slots.discard(worker.slot)
         app.extensions["metrics"].leave_slot(worker.slot)
@@ -213,6 +217,7 @@ def _run(app: Flask, settings: Settings, listener: socket.socket, scratch: str) 
             self.cfg.set("bind", f"fd://{listener.detach()}")
             self.cfg.set("worker_tmp_dir", scratch)
             self.cfg.set("pre_fork", pre_fork)
+            self.cfg.set("post_fork", post_fork)
             self.cfg.set("child_exit", child_exit)
 
         def load(self) -> Any:

@@ -26,7 +26,7 @@ logger = logging.getLogger("serve")
 # Descriptors that are none of connections: the event loop's, models that are read, the list of models.
 _RESERVED: Final = 64
 _MOST_CONNECTIONS: Final = 16_384  # about 6 kB each
-_ACCEPTED_AT_ONCE: Final = 4  # so that the workers share a burst of connections
+_ACCEPTED_AT_ONCE: Final = 32  # SageMaker wants a connection accepted within 250 ms; the workers share a burst
 _PAUSE_SECONDS: Final = 0.25  # in accepting, while there is no room
 _WARNING_SECONDS: Final = 10.0
 _STOP_SECONDS: Final = 24.0  # gunicorn kills after 25, SageMaker after 30

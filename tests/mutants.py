@@ -10,6 +10,7 @@ piece is drawn; `--sample 0` takes all of them.
 import argparse
 import os
 import random
+import shlex
 import shutil
 import subprocess
 import sys
@@ -38,7 +39,9 @@ NOT_SOURCE = (".*", "build", "dist", "demo", "*.egg-info", "__pycache__")
 # `X | None` in an annotation, which nothing evaluates; and what a generator of code wrote
 WITHOUT_EFFECT = "ReplaceBinaryOperator_BitOr"
 GENERATED = "_pb2.py"
-SECONDS_PER_MUTANT = 300.0  # a change that makes an endless loop is noticed
+TIMES_AS_LONG = (
+    5  # a change that makes an endless loop is noticed after so many times the tests' own time, and a minute
+)
 
 CONFIGURATION = """[cosmic-ray]
 module-path = {modules}
@@ -75,21 +78,26 @@ def run_piece(piece: str, copy: Path, python: str, count: int, seed: int) -> tup
     """Print the changes of one piece that no test noticed; return how many were noticed, and how many made."""
     folder = Path(tempfile.mkdtemp(dir=copy.parent))
     configuration, database = folder / "configuration.toml", folder / "session.sqlite"
+    environment = {**os.environ, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment.setdefault("MNIST_DIR", "")
+    started = time.monotonic()
+    tests = [python, "-m", "pytest", *shlex.split(OPTIONS), *PIECES[piece].split()]
+    unchanged = subprocess.run(tests, cwd=copy, env=environment, stdout=subprocess.PIPE, text=True)
+    if unchanged.returncode:
+        sys.exit(f"{piece}: the tests fail before anything is changed:\n{unchanged.stdout[-2000:]}")
+    seconds = TIMES_AS_LONG * (time.monotonic() - started) + 60
     configuration.write_text(
         CONFIGURATION.format(
             modules=modules_of(piece),
-            seconds=SECONDS_PER_MUTANT,
+            seconds=seconds,
             python=python,
             options=OPTIONS,
             tests=PIECES[piece],
         )
     )
-    environment = {**os.environ, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
-    environment.setdefault("MNIST_DIR", "")
     tool = [sys.executable, "-m", "cosmic_ray.cli"]
     quiet = {"cwd": copy, "env": environment, "check": True, "stdout": subprocess.DEVNULL}
     subprocess.run([*tool, "init", configuration, database], **quiet)  # type: ignore[call-overload]
-    subprocess.run([*tool, "baseline", configuration], **quiet)  # type: ignore[call-overload]
     with use_db(str(database), WorkDB.Mode.open) as session:
         draw(session, count, seed)
     started = time.monotonic()

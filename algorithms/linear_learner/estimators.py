@@ -26,6 +26,25 @@ _FROM_DATA = ("predictor_type", "num_classes", "feature_dim")
 _DEFAULTS = {name: default for name, (_, default) in declarations(Settings).items() if name not in _FROM_DATA}
 
 
+# What scikit-learn calls it -> what it is here
+_ELSEWHERE = {
+    "random_state": "seed",
+    "class_weight": "positive_example_weight_mult='balanced', or balance_multiclass_weights=True for more classes",
+    "alpha": "wd (L2) or l1",
+    "C": "wd, which is 1 / (C * n_samples)",
+    "penalty": "wd (L2) and l1",
+    "fit_intercept": "use_bias",
+    "max_iter": "epochs",
+    "tol": "early_stopping_tolerance",
+    "eta0": "learning_rate",
+    "epsilon": "huber_delta or loss_insensitivity",
+}
+
+
+def _hint(name: str) -> str:
+    return f"; here it is {_ELSEWHERE[name]}" if name in _ELSEWHERE else ""
+
+
 def _keyword_signature(constructor: Callable[..., None]) -> Callable[..., None]:
     """Give a constructor the signature that scikit-learn inspects: one keyword per hyperparameter."""
     keywords = [Parameter(name, Parameter.KEYWORD_ONLY, default=default) for name, default in _DEFAULTS.items()]
@@ -45,7 +64,7 @@ class _LinearLearnerEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-le
     def __init__(self, **parameters: Any) -> None:
         unknown = sorted(parameters.keys() - _DEFAULTS.keys())
         if unknown:
-            raise TypeError(f"{type(self).__name__} has no hyperparameter {unknown[0]!r}")
+            raise TypeError(f"{type(self).__name__} has no hyperparameter {unknown[0]!r}{_hint(unknown[0])}")
         for name, default in _DEFAULTS.items():
             setattr(self, name, parameters.get(name, default))
 

@@ -24,9 +24,13 @@ POWER: Final = 0.7
 FEWEST_ROWS: Final = (
     1000  # with fewer left-out records, luck decides between two good models: the convex one stays
 )
-STANDARD_ERRORS: Final = 2.0  # of the difference of errors, by which the robust model must be ahead
-MOST_LOG_LOSS: Final = 1.10  # times the logistic model's, on left-out records
-MOST_AUC_LOST: Final = 0.01
+# Chosen: the robust model must be ahead by more than one standard error of the difference of errors. From so many
+# left-out records on any lead counts: ranking and probabilities are then known well enough for the two bounds
+# below to leave nothing to lose.
+STANDARD_ERRORS: Final = 1.0
+MANY_ROWS: Final = 10_000
+MOST_LOG_LOSS: Final = 1.05  # times the logistic model's, on left-out records
+MOST_AUC_LOST: Final = 0.002
 # The slopes of generalised cross entropy are smaller than the logistic ones, so the same L2 would weigh more: it
 # takes the model of the path whose L2 is nearest to this share of the logistic winner's.
 STRENGTH: Final = 1 / 6
@@ -72,6 +76,8 @@ class Comparison:
 
     Attributes
     ----------
+    records
+        Left-out records that were compared.
     errors_saved, standard_error
         Weight of the records that the robust model labels right and the logistic one wrong, less the other way
         round; the standard error of that difference.
@@ -83,6 +89,7 @@ class Comparison:
         Of the robust model.
     """
 
+    records: int
     errors_saved: float
     standard_error: float
     log_loss: float
@@ -93,9 +100,10 @@ class Comparison:
 
     @property
     def wins(self) -> bool:
-        """Whether labels gain by more than luck, and neither ranking nor probabilities lose beyond the bounds."""
+        """Whether labels gain enough, and neither ranking nor probabilities lose beyond the bounds."""
+        lead = 0.0 if self.records >= MANY_ROWS else STANDARD_ERRORS * self.standard_error
         return (
-            self.errors_saved > STANDARD_ERRORS * self.standard_error
+            self.errors_saved > lead
             and self.log_loss <= MOST_LOG_LOSS * self.logistic_log_loss
             and self.auc >= self.logistic_auc - MOST_AUC_LOST
         )
@@ -180,4 +188,6 @@ def compare(
         return threshold_curve(raw, robust.labels, weights).roc_auc
 
     accuracy = float(weights @ ((ours >= 0) == labels) / weights.sum())
-    return Comparison(saved, error, log_loss(ours), log_loss(theirs), auc(ours), auc(theirs), accuracy)
+    return Comparison(
+        len(labels), saved, error, log_loss(ours), log_loss(theirs), auc(ours), auc(theirs), accuracy
+    )

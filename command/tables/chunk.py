@@ -61,7 +61,7 @@ class Chunk:
         """Return one column's cells as text."""
         if number in self.texts:
             return self.texts[number]
-        return [text_of(value) for value in self.column(number).tolist()]
+        return texts_of(self.column(number))
 
 
 class Table(Protocol):
@@ -95,6 +95,13 @@ class Table(Protocol):
 
     def chunks(self) -> Any:
         """Yield every row, in the order of the file."""
+
+
+def texts_of(values: NDArray[Any]) -> list[str]:
+    """Write numbers as people do, those of float32 with the digits that they have."""
+    if values.dtype == np.float32:
+        return [text_of(float(str(value))) for value in values]
+    return list(map(text_of, values.astype(np.float64).tolist()))
 
 
 def text_of(value: float) -> str:

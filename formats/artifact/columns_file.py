@@ -30,14 +30,14 @@ class ColumnNames:
     target: str | None = None
 
 
-def write_columns(names: ColumnNames) -> bytes:
+def write_column_names(names: ColumnNames) -> bytes:
     """Return the file's content; equal names give equal bytes."""
     document = {"features": list(names.features), "target": names.target}
     return (json.dumps(document, indent=1, ensure_ascii=False) + "\n").encode("utf-8", "replace")
 
 
-def read_columns(data: bytes, feature_dim: int | None = None, *, name: str = COLUMNS_FILE) -> ColumnNames:
-    """Read what `write_columns` wrote.
+def read_column_names(data: bytes, feature_dim: int | None = None, *, name: str = COLUMNS_FILE) -> ColumnNames:
+    """Read what `write_column_names` wrote.
 
     Parameters
     ----------

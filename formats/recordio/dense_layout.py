@@ -25,6 +25,7 @@ _MOST_LABEL_BYTES: Final = 5  # of an int32 that is not negative
 # the few bytes around the numbers are read twice.
 _PIECE_BYTES: Final = 1 << 19
 _PIECE_FRAMES: Final = 1 << 13
+_FIRST_FRAMES: Final = 1 << 7  # pieces grow from here: where layouts change often, a long piece would be in vain
 _LEAST_VIEWED_SHARE: Final = 0.75  # of a frame that must be features, for a view to be worth the memory it keeps
 
 
@@ -88,8 +89,8 @@ class DenseLayout:
         assert dtype is not None
         out = np.empty((most, self.feature_dim), dtype) if viewed is None else viewed
         count = most
-        step = max(_PIECE_FRAMES, _PIECE_BYTES // self.frame_bytes)
-        for start in range(0, most, step):
+        start, step = 0, _FIRST_FRAMES
+        while start < most:
             piece = frames[start : start + step]
             alike = self._alike(piece)
             if viewed is None:
@@ -98,6 +99,8 @@ class DenseLayout:
             if alike < len(piece):
                 count = start + alike
                 break
+            start += step
+            step = min(8 * step, max(_PIECE_FRAMES, _PIECE_BYTES // self.frame_bytes))
         if not count:
             return None, 0
         if viewed is None and count < most // 2:

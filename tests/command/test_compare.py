@@ -96,7 +96,7 @@ def test_an_artifact_of_aws_beside_one_trained_here(tmp_path: Path, aws_data: Pa
     same, count = (
         said.split("The predicted label is the same for ")[1].split(" rows")[0].replace(",", "").split(" of ")
     )
-    assert int(same) > 0.98 * int(count)
+    assert int(same) > 0.95 * int(count)  # the thresholds differ
     code, said = said_by(
         "train", data / "train.csv", "--target", "first", "--test", data / "test.csv", "-o", tmp_path / "n"
     )

@@ -26,7 +26,7 @@ REGRESSION = [
 ]
 LOSSES = [*(("regressor", loss) for loss in REGRESSION), ("binary_classifier", "logistic"),
           ("binary_classifier", "hinge_loss"), ("multiclass_classifier", "softmax_loss")]  # fmt: skip
-KINDS = [*(loss for _, loss in LOSSES), "pca", "pca-randomized", "chain"]
+KINDS = [*(loss for _, loss in LOSSES), "binary squared_loss", "pca", "pca-randomized", "chain"]
 
 
 def linear(predictor_type: Any, loss: str, width: int, rng: np.random.Generator) -> LinearLearnerModel:
@@ -50,8 +50,9 @@ def model_folder(kind: str, folder: Path, rng: np.random.Generator) -> Path:
         model = linear("multiclass_classifier", "softmax_loss", 3, rng)
         (folder / "model_linear").write_bytes(write_artifact(model))
     else:
-        predictor_type = next(name for name, loss in LOSSES if loss == kind)
-        (folder / "model_algo-1").write_bytes(write_artifact(linear(predictor_type, kind, 6, rng)))
+        known = {loss: name for name, loss in LOSSES} | {"binary squared_loss": "binary_classifier"}
+        model = linear(known[kind], kind.removeprefix("binary "), 6, rng)
+        (folder / "model_algo-1").write_bytes(write_artifact(model))
     return folder
 
 
@@ -110,7 +111,7 @@ def test_scikit_learn_answers_as_serve(
         assert found["predict"] == pytest.approx(expected["score"], rel=1e-6, abs=1e-6)
     else:
         assert [float(label) for label in found["predict"]] == expected["predicted_label"].tolist()
-        if kind == "hinge_loss":
+        if kind in ("hinge_loss", "binary squared_loss"):
             assert found["decision_function"] == pytest.approx(expected["score"], rel=1e-6, abs=1e-6)
         else:
             probabilities = (
@@ -149,14 +150,13 @@ def test_plain_forms_hold_every_number(
 
 def test_every_form_through_the_command(run: Run, tmp_path: Path, rng: np.random.Generator) -> None:
     model_folder("logistic", tmp_path / "m", rng)
-    for form, names in {
-        "npz": "m.npz",
-        "json": "m.json",
-        "csv": "m.csv",
-        "sklearn": "m.npz, m.py",
-        "onnx": "m.onnx",
-    }.items():
+    (tmp_path / "m.csv").write_text("my data")
+    files = {"npz": "m-model.npz", "json": "m-model.json", "csv": "m-model.csv", "onnx": "m-model.onnx"}
+    for form, names in {**files, "sklearn": "m-model-arrays.npz, m-model.py"}.items():
         assert run("export", "m", "--to", form).stdout == f"Written: {names}.\n"
+    assert (tmp_path / "m.csv").read_text() == "my data"
+    assert "m-model.csv is there already. Say -o FILE" in run("export", "m", "--to", "csv").stderr
+    assert run("export", "m", "--to", "csv", "-o", "m-model.csv").returncode == 0
     assert run("export", "m", "--to", "pickle").returncode == 2
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import atheris
 
-with atheris.instrument_imports(include=["formats"]):
+with atheris.instrument_imports(include=["eigenline.formats"]):
     from tests.fuzz.targets import TARGETS
 
 

@@ -1,19 +1,24 @@
 """What is fuzzed: each target takes any bytes and may raise nothing but a `UserError`."""
 
+import io
 from collections.abc import Callable
 
 import numpy as np
 
 from eigenline import read_recordio_answer
-from eigenline.algorithms.batch import is_sparse
+from eigenline.algorithms.batch import concatenate, is_sparse
 from eigenline.algorithms.errors import DataError, UserError
+from eigenline.formats.answers import write_answer
+from eigenline.formats.artifact.columns_file import read_column_names, write_column_names
 from eigenline.formats.artifact.model_file import read_artifact, write_artifact
 from eigenline.formats.artifact.model_tar import read_model_tar
-from eigenline.formats.content_types import negotiate, parse_content_type
+from eigenline.formats.content_types import RECORDIO, negotiate, parse_content_type
 from eigenline.formats.reading import read_batches
 from eigenline.formats.recordio.columns import read_columns
 from eigenline.formats.recordio.framing import find_frames
+from eigenline.formats.recordio.pass_through import pass_through
 from eigenline.formats.recordio.record import parse_record
+from eigenline.formats.recordio.wrapped import unwrap
 from eigenline.formats.requests import read_features
 
 LARGEST_COMPARED = 1 << 20
@@ -63,6 +68,60 @@ def text_csv(data: bytes) -> None:
     assert (outcomes[0] is None) == (outcomes[1] is None)
     if outcomes[0] is not None:
         np.testing.assert_array_equal(*outcomes)
+
+
+def named_csv(data: bytes) -> None:
+    """Any block size gives the same rows and names, or an error with each; names are matched or refused."""
+    kinds = ("csv", "csv;target=a", "csv;header=present", "csv;label_size=0;header=present")
+    kind, text = kinds[data[0] % len(kinds)] if data else "csv", data[1:]
+    outcomes = []
+    for block_bytes in (1 << 20, 16):
+        options = {"name": "x", "labels": "optional", "block_bytes": block_bytes, "num_classes": 3}
+        try:
+            batches = list(read_batches(text, kind, **options))
+            assert all(np.isin(batch.labels, (0, 1, 2)).all() for batch in batches if batch.labels is not None)
+            outcomes.append(
+                (concatenate(batches).features if batches else None, {b.column_names for b in batches})
+            )
+        except UserError:
+            outcomes.append((None, set()))
+    np.testing.assert_array_equal(outcomes[0][0], outcomes[1][0])
+    assert outcomes[0][1] == outcomes[1][1]
+    [names] = outcomes[0][1] or [None]
+    if names is not None and len(set(names)) == len(names):
+        [batch] = list(read_batches(text, kind, name="x", column_names=names[::-1], block_bytes=1 << 20))
+        np.testing.assert_array_equal(batch.features[:, ::-1], outcomes[0][0])
+
+
+def wrapped(data: bytes) -> None:
+    """The first byte: text or not; unwrapped in any pieces the stream is the same, or an error."""
+    outcomes = []
+    for step in (1 << 16, 3):
+        try:
+            stream = unwrap(io.BufferedReader(io.BytesIO(data[1:]), step), "x", text=bool(data[:1] > b"\x7f"))
+            outcomes.append(stream.read())
+        except DataError:
+            outcomes.append(None)
+    assert outcomes[0] == outcomes[1]
+
+
+def passed(data: bytes) -> None:
+    """What is read as a request's recordIO can be passed through into an answer of as many records."""
+    try:
+        features = read_features(data, "protobuf")
+    except UserError:
+        return
+    answer = write_answer({"score": np.zeros(features.shape[0], np.float32)}, envelope="p", media_type=RECORDIO)
+    read_recordio_answer(pass_through(data, answer))
+
+
+def columns(data: bytes) -> None:
+    """``columns.json``: names that can be written and read again."""
+    try:
+        names = read_column_names(data)
+    except DataError:
+        return
+    assert read_column_names(write_column_names(names)) == names
 
 
 def request(data: bytes) -> None:
@@ -117,6 +176,10 @@ def header(data: bytes) -> None:
 TARGETS: dict[str, Callable[[bytes], None]] = {
     "recordio": lambda data: quietly(recordio, data),
     "text_csv": lambda data: quietly(text_csv, data),
+    "named_csv": lambda data: quietly(named_csv, data),
+    "wrapped": lambda data: quietly(wrapped, data),
+    "passed": lambda data: quietly(passed, data),
+    "columns": lambda data: quietly(columns, data),
     "request": lambda data: quietly(request, data),
     "answer": lambda data: quietly(answer, data),
     "artifact": lambda data: quietly(artifact, data),

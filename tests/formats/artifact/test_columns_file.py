@@ -7,7 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eigenline.algorithms.errors import DataError
-from eigenline.formats.artifact.columns_file import COLUMNS_FILE, ColumnNames, read_columns, write_columns
+from eigenline.formats.artifact.columns_file import (
+    COLUMNS_FILE,
+    ColumnNames,
+    read_column_names,
+    write_column_names,
+)
 from eigenline.formats.artifact.model_tar import is_served_member, read_model_tar, write_model_tar
 
 name = st.text(st.characters(codec="utf-8"), max_size=20)
@@ -16,19 +21,19 @@ name = st.text(st.characters(codec="utf-8"), max_size=20)
 @given(st.lists(name, max_size=8).map(tuple), st.none() | name)
 def test_names_come_back(features, target):
     names = ColumnNames(features, target)
-    data = write_columns(names)
-    assert read_columns(data, len(features)) == names
+    data = write_column_names(names)
+    assert read_column_names(data, len(features)) == names
     assert json.loads(data)["features"] == list(features)
 
 
 def test_the_file_is_a_served_member_of_a_models_archive():
     files = {
         "model_algo-1": b"",
-        COLUMNS_FILE: write_columns(ColumnNames(("a", "b"), "y")),
+        COLUMNS_FILE: write_column_names(ColumnNames(("a", "b"), "y")),
         "coefficients.csv": b"",
     }
     found = read_model_tar(write_model_tar(files), wanted=is_served_member)
-    assert read_columns(found[COLUMNS_FILE]) == ColumnNames(("a", "b"), "y")
+    assert read_column_names(found[COLUMNS_FILE]) == ColumnNames(("a", "b"), "y")
     assert set(found) == {"model_algo-1", COLUMNS_FILE}
 
 
@@ -48,9 +53,9 @@ def test_the_file_is_a_served_member_of_a_models_archive():
 )
 def test_other_files_are_explained(data):
     with pytest.raises(DataError, match="expected"):
-        read_columns(data)
+        read_column_names(data)
 
 
 def test_another_number_of_names():
     with pytest.raises(DataError, match="it has 2 names, but the model takes 3 features"):
-        read_columns(write_columns(ColumnNames(("a", "b"))), 3)
+        read_column_names(write_column_names(ColumnNames(("a", "b"))), 3)

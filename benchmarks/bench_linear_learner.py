@@ -12,7 +12,7 @@ from sklearn.linear_model import LogisticRegression, SGDClassifier
 from benchmarks.linear_learner_data import WALKTHROUGH, fit, mnist
 from benchmarks.timing import interleaved, print_machine, print_table
 from eigenline.algorithms.batch import Batch, HeldBatches
-from eigenline.algorithms.linear_learner.reports import PolishReport, Trained
+from eigenline.algorithms.linear_learner.reports import PassReport, Trained
 from eigenline.algorithms.linear_learner.settings import read_settings
 from eigenline.algorithms.linear_learner.training import train
 from eigenline.container.train import SWITCH_SECONDS
@@ -61,12 +61,12 @@ def model_epochs(X: csr_array, y: np.ndarray) -> tuple[Trained, int]:
     stages: dict[str, int] = {}
     settings = read_settings({"predictor_type": "binary_classifier"})
     for report in train(settings, {"train": channel}):
-        if isinstance(report, PolishReport):
+        if isinstance(report, PassReport):
             stages[report.stage] = report.passes
         elif isinstance(report, Trained):
             trained = report
     models = dict.fromkeys(stages, 1)
-    models["path"] = sum(record.stage == "polished" for record in trained.records)
+    models["path"] = sum(record.stage == "path" for record in trained.records)
     models["robust"] = sum(record.stage == "robust" for record in trained.records)
     return trained, sum(passes * models[stage] for stage, passes in stages.items())
 

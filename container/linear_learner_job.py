@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 from eigenline.algorithms.errors import DataError, Stopped
 from eigenline.algorithms.linear_learner.metrics import Scores, score_channel, with_weight
-from eigenline.algorithms.linear_learner.problem import CheckedBatches
 from eigenline.algorithms.linear_learner.reports import Notice, PassReport, Prepared, State, Trained
 from eigenline.algorithms.linear_learner.settings import Settings, read_settings
 from eigenline.algorithms.linear_learner.training import train
+from eigenline.algorithms.linear_learner.training_data import CheckedBatches
 from eigenline.container.job import JobContext, Outcome
 from eigenline.container.linear_learner_log import TrainingLines
 from eigenline.container.linear_learner_reports import confusions, reports, summary

@@ -51,7 +51,7 @@ class TrainingLines:
     def prepared(self, report: Prepared) -> None:
         """Write what the first pass found: the scaler, as the service prints it, and the reading counters."""
         self._objective = report.objective_name
-        self._rows = report.survey.rows
+        self._rows = report.summary.rows
         if self.settings.as_aws:
             self._scaler(report)
             # one mini-batch is looked at for the shape of the data, then the scaler's are read
@@ -65,7 +65,7 @@ class TrainingLines:
 
     def _scaler(self, report: Prepared) -> None:
         scaler, label = report.scaler, np.array([report.scaler.label_scale])
-        moments = report.survey.moments
+        moments = report.summary.moments
         shifted = bool(scaler.shift.any())
         is_regression = self.settings.is_regression
         parameters = [

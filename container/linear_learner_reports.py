@@ -78,7 +78,7 @@ def _coefficients(trained: Trained) -> bytes:
     A standardised coefficient is the change of the raw score for one standard deviation of the feature; the
     standardised intercept is the raw score of the average record.
     """
-    found = trained.survey
+    found = trained.summary
     names = found.column_names or tuple(f"feature_{i + 1}" for i in range(found.feature_dim))
     deviation, mean = found.moments.deviation, found.moments.mean
     outputs = trained.weights.shape[1]
@@ -121,7 +121,7 @@ def _report(
     seconds: Mapping[str, float],
 ) -> bytes:
     hyperparameters = as_dictionary(settings)
-    found = trained.survey
+    found = trained.summary
     document: dict[str, Any] = {
         "algorithm": "linear-learner",
         "summary": list(sentences),
@@ -169,7 +169,7 @@ def _resolved(settings: Settings, trained: Trained) -> dict[str, Any]:
     chosen["positive_example_weight_mult"] = chosen.pop("positive_example_weight")
     return {
         **chosen,
-        "feature_dim": trained.survey.feature_dim,
+        "feature_dim": trained.summary.feature_dim,
         "optimizer": trained.optimizer,
         "loss": settings.resolved_loss,
         "num_models": sum(record.stage in ("parallel", "path") for record in trained.records)
@@ -214,7 +214,7 @@ def confusions(scores: Mapping[str, Scores]) -> list[str]:
 
 def _winner(trained: Trained) -> str:
     winner = trained.winner
-    name = f"Model {winner.model}" + (" (polished)" if winner.stage == "polished" else "")
+    name = f"Model {winner.model}"
     value, others, better = _compared(winner, trained.records)
     text = f"{name} won on {trained.selected_on}: {value}"
     if others:

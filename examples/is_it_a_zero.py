@@ -25,7 +25,7 @@ class Confusion:
 
     @property
     def errors(self) -> int:
-        """Number of test images that were judged wrongly."""
+        """Number of test images that were labelled wrongly."""
         return self.false + self.missed
 
     def __str__(self) -> str:

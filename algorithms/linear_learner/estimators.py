@@ -172,8 +172,8 @@ class LinearLearnerClassifier(ClassifierMixin, _LinearLearnerEstimator):  # type
             fixed = {"predictor_type": "multiclass_classifier", "num_classes": len(self.classes_)}
         if sample_weight is not None and len(np.unique(labels[np.asarray(sample_weight) != 0])) == 1:
             raise ValueError("sample_weight: all weight lies on one class, and two are needed")
-        judge = self._validation_batch(validation, self._encode)
-        trained = self._train(X, labels.astype(X.dtype), sample_weight, judge, fixed)
+        left_out = self._validation_batch(validation, self._encode)
+        trained = self._train(X, labels.astype(X.dtype), sample_weight, left_out, fixed)
         self.coef_, self.intercept_ = np.ascontiguousarray(trained.weights.T), trained.bias
         self.threshold_ = trained.model.threshold
         return self
@@ -234,9 +234,9 @@ class LinearLearnerRegressor(RegressorMixin, _LinearLearnerEstimator):  # type: 
     def fit(self, X: Any, y: Any, sample_weight: Any = None, validation: Any = None) -> LinearLearnerRegressor:
         """Train; `validation` is a pair (X, y) that models are chosen on."""
         X, y = validate_data(self, X, y, accept_sparse="csr", dtype=[np.float64, np.float32], y_numeric=True)
-        judge = self._validation_batch(validation, lambda labels: np.asarray(labels, np.float64))
+        left_out = self._validation_batch(validation, lambda labels: np.asarray(labels, np.float64))
         labels = np.asarray(y, np.float64)
-        trained = self._train(X, labels, sample_weight, judge, {"predictor_type": "regressor"})
+        trained = self._train(X, labels, sample_weight, left_out, {"predictor_type": "regressor"})
         self.coef_, self.intercept_ = trained.weights[:, 0], float(trained.bias[0])
         return self
 

@@ -11,17 +11,17 @@ from eigenline.algorithms.errors import UserError
 from eigenline.algorithms.hyperparameters import AUTO
 from eigenline.algorithms.linear_learner.losses import Floats
 from eigenline.algorithms.linear_learner.model import LinearLearnerModel
-from eigenline.algorithms.linear_learner.problem import Problem, metrics_parameters
 from eigenline.algorithms.linear_learner.reports import ModelRecord, Notice, Report, Trained
 from eigenline.algorithms.linear_learner.scoring import ScoreSample, as_float32, binary_sample
 from eigenline.algorithms.linear_learner.thresholds import ThresholdCurve, choose_threshold, threshold_curve
+from eigenline.algorithms.linear_learner.training_data import TrainingData, metrics_parameters
 
 STOPPED = "nothing: the job was asked to stop"
 
 
 @dataclass(frozen=True, eq=False)
 class Finished:
-    """The end of the epochs: one model in normalised units, and the story of all.
+    """The end of the epochs: one model in normalised units, and the records of all.
 
     `calibration` has scores of records that the model was not trained on; None takes the validation channel
     or else the training data.
@@ -36,10 +36,10 @@ class Finished:
     epochs: int
 
 
-def finish(problem: Problem, finished: Finished) -> Iterator[Report | Trained]:
+def finish(training_data: TrainingData, finished: Finished) -> Iterator[Report | Trained]:
     """Convert to raw units and calibrate; the last thing yielded is the result."""
-    settings = problem.settings
-    weights, bias = problem.scaler.raw_units(finished.parameters)
+    settings = training_data.settings
+    weights, bias = training_data.scaler.raw_units(finished.parameters)
     if not (np.isfinite(weights).all() and np.isfinite(bias).all()):
         raise UserError(
             "every model diverged: their parameters are no longer finite. Use a smaller learning_rate, "
@@ -48,10 +48,10 @@ def finish(problem: Problem, finished: Finished) -> Iterator[Report | Trained]:
     if len(bias) > 1 and not settings.as_aws:
         bias = bias - bias.mean()  # softmax does not see what all scores share: fix it
     threshold, source, curve = 0.5, "nothing: the threshold has no meaning here", None
-    if settings.is_binary and problem.rows.stopping() and finished.calibration is None:
+    if settings.is_binary and training_data.rows.stopping() and finished.calibration is None:
         source = STOPPED
     elif settings.is_binary:
-        source, curve = _calibration(problem, finished, as_float32(np.vstack([weights, bias])))
+        source, curve = _calibration(training_data, finished, as_float32(np.vstack([weights, bias])))
     if curve is not None:
         if curve.positives == 0 or curve.negatives == 0:
             yield Notice(f"The threshold stays at 0.5: {source} has a single class.", warning=True)
@@ -72,14 +72,14 @@ def finish(problem: Problem, finished: Finished) -> Iterator[Report | Trained]:
         settings.predictor_type,
         settings.resolved_loss,
         threshold,
-        metrics_parameters(settings, threshold, problem.rows.class_weights),
+        metrics_parameters(settings, threshold, training_data.rows.class_weights),
     )
     yield Trained(
         model,
         weights,
         bias,
-        problem.survey,
-        problem.scaler,
+        training_data.summary,
+        training_data.scaler,
         finished.records,
         finished.winner,
         finished.selected_on,
@@ -91,20 +91,22 @@ def finish(problem: Problem, finished: Finished) -> Iterator[Report | Trained]:
     )
 
 
-def _calibration(problem: Problem, finished: Finished, raw: Floats) -> tuple[str, ThresholdCurve | None]:
+def _calibration(
+    training_data: TrainingData, finished: Finished, raw: Floats
+) -> tuple[str, ThresholdCurve | None]:
     sample = finished.calibration
-    if problem.validation is not None:
+    if training_data.validation is not None:
         source = "validation"
-        sample = binary_sample(problem.validation.blocks(), raw, problem.settings)
+        sample = binary_sample(training_data.validation.blocks(), raw, training_data.settings)
     elif sample is not None:
         source = "an internal hold-out of the training data"
     else:
         source = "train"
-        blocks = problem.raw_rows(problem.rows.batches).blocks()
-        sample = binary_sample(blocks, raw, problem.settings)
+        blocks = training_data.raw_rows(training_data.rows.batches).blocks()
+        sample = binary_sample(blocks, raw, training_data.settings)
     if not len(sample):  # the stop came while the next pipe was waited for
         return STOPPED, None
-    limit = problem.settings.num_calibration_samples
+    limit = training_data.settings.num_calibration_samples
     if limit != AUTO and len(sample) > limit:
         fewer = ScoreSample(limit)
         fewer.update(*sample.arrays())

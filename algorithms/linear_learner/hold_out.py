@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eigenline.algorithms.batch import Batch
-from eigenline.algorithms.linear_learner.problem import Problem
 from eigenline.algorithms.linear_learner.rows import Block, TrainingRows, fold_of
+from eigenline.algorithms.linear_learner.training_data import TrainingData
 from eigenline.algorithms.linear_learner.validation_split import FEWEST_ROWS
 
 FEWEST_FOLDS: Final = 10  # of which one is held out
@@ -41,7 +41,7 @@ class HoldOut:
     left_out: int | None
 
 
-def hold_out(problem: Problem) -> HoldOut:
+def hold_out(training_data: TrainingData) -> HoldOut:
     """Take the validation channel, or spare some training records.
 
     Notes
@@ -49,14 +49,14 @@ def hold_out(problem: Problem) -> HoldOut:
     Chosen: a tenth of the records, but at most 20,000 or 64 MB, is held out by a hash of the record's position, so
     that the choice depends on neither batches nor order within a pass; below 60 all are needed for training.
     """
-    rows, found = problem.rows, problem.survey
-    if problem.validation is not None:
-        return HoldOut("validation", rows, problem.validation, None)
+    rows, found = training_data.rows, training_data.summary
+    if training_data.validation is not None:
+        return HoldOut("validation", rows, training_data.validation, None)
     if found.rows < FEWEST_ROWS:
         return HoldOut("train (its training loss)", rows, None, None)
     most = min(MOST_ROWS, max(200, MOST_BYTES // found.row_bytes))
     with_folds = replace(rows, folds=max(FEWEST_FOLDS, -(-found.rows // most)))
-    records = list(problem.raw_rows(_FirstFold(with_folds)).blocks())
+    records = list(training_data.raw_rows(_FirstFold(with_folds)).blocks())
     name = f"an internal hold-out of {sum(len(block.labels) for block in records)} training records"
     return HoldOut(name, with_folds, records, 0)
 

@@ -1,4 +1,4 @@
-"""Second-order descent of many models side by side: L-BFGS, OWL-QN where there is L1, kinks rounded less and less.
+"""Second-order descent of many models side by side: L-BFGS, OWL-QN where there is L1, corners rounded ever less.
 
 Every pass evaluates all models that have not converged, each at its own trial point. A model whose trial does not
 descend retries with a shorter step in the next pass, while the others go on; so m models cost one model's passes.
@@ -23,7 +23,7 @@ from eigenline.algorithms.linear_learner.reports import PassReport, State
 MEMORY: Final = 10  # pairs of steps and gradient changes that stand for the Hessian
 SUFFICIENT: Final = 1e-4  # share of the predicted descent that a step has to reach (Armijo)
 SHORTEN: Final = 0.3
-# Widths, in mean errors, over which the kinks of non-smooth losses are rounded, one round after the other.
+# Widths, in mean errors, over which the corners of non-smooth losses are rounded, one round after the other.
 SMOOTHING: Final = (0.3, 0.03, 0.003)
 
 
@@ -85,7 +85,7 @@ def descend(
 
     Notes
     -----
-    Losses with kinks are rounded first over 30 %, then 3 % and 0.3 % of the mean error, which leaves at most
+    Losses with corners are rounded first over 30 %, then 3 % and 0.3 % of the mean error, which leaves at most
     0.15 % between the rounded and the true objective.
     """
     kinked = smoothed(objective.loss, 1.0) != objective.loss

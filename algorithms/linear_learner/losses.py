@@ -50,7 +50,7 @@ class Loss(Protocol):
 
     @property
     def smoothing(self) -> float:
-        """Half width over which a kink is rounded; 0 where there is none, or it is not rounded."""
+        """Half width over which a corner is rounded; 0 where there is none, or it is not rounded."""
 
     def value_and_gradient(self, raw: Floats, labels: Floats) -> tuple[Floats, Floats]:
         """Return each record's loss and the gradient in the raw score."""
@@ -204,7 +204,7 @@ class EpsInsensitiveSquared:
 
 @dataclass(frozen=True)
 class EpsInsensitiveAbsolute:
-    """``max(0, |e| - eps)``, the loss of support vector regression. `smoothing` rounds the kinks."""
+    """``max(0, |e| - eps)``, the loss of support vector regression. `smoothing` rounds the corners."""
 
     insensitivity: float = 0.01
     smoothing: float = 0.0
@@ -242,7 +242,7 @@ class Softmax:
 
 
 def smoothed(loss: Loss, width: float) -> Loss:
-    """Return the loss with its kinks rounded over +-`width`, or the loss itself where it has none.
+    """Return the loss with its corners rounded over +-`width`, or the loss itself where it has none.
 
     The rounded loss lies within ``width / 2`` above the true one and has a continuous gradient, which
     second-order steps need. Source: Nesterov (2005), "Smooth minimization of non-smooth functions".

@@ -17,7 +17,6 @@ from eigenline.algorithms.linear_learner.finish import Finished
 from eigenline.algorithms.linear_learner.hold_out import HoldOut, hold_out
 from eigenline.algorithms.linear_learner.hyperparameter_grid import assumptions
 from eigenline.algorithms.linear_learner.minibatches import ordered_minibatches, shuffled_minibatches
-from eigenline.algorithms.linear_learner.problem import Problem, evaluation_blocks
 from eigenline.algorithms.linear_learner.reports import (
     EpochReport,
     ModelRecord,
@@ -29,6 +28,7 @@ from eigenline.algorithms.linear_learner.reports import (
 from eigenline.algorithms.linear_learner.scoring import binary_sample, choices, mean_losses
 from eigenline.algorithms.linear_learner.settings import Settings
 from eigenline.algorithms.linear_learner.sgd import ParallelModels, columns_of, make_models
+from eigenline.algorithms.linear_learner.training_data import TrainingData, evaluation_blocks
 
 STOPPED = "the job was asked to stop"
 FEWEST_MODELS = 4  # so many go on to the end
@@ -140,14 +140,18 @@ class _Kept:
 class _Training:
     """All models and what is known of them; `run` yields the epochs."""
 
-    def __init__(self, problem: Problem, held_out: HoldOut | None) -> None:
-        settings = problem.settings
-        self.problem, self.held_out = problem, held_out
-        self.compared_on = problem.validation if held_out is None else held_out.records
+    def __init__(self, training_data: TrainingData, held_out: HoldOut | None) -> None:
+        settings = training_data.settings
+        self.training_data, self.held_out = training_data, held_out
+        self.compared_on = training_data.validation if held_out is None else held_out.records
         self.models = make_models(
-            settings, problem.candidates, problem.loss, problem.survey.feature_dim, problem.rows.dtype
+            settings,
+            training_data.candidates,
+            training_data.loss,
+            training_data.summary.feature_dim,
+            training_data.rows.dtype,
         )
-        weights_differ = len(np.unique(problem.candidates.positive_example_weight)) > 1
+        weights_differ = len(np.unique(training_data.candidates.positive_example_weight)) > 1
         # losses under different weights of the positives do not compare
         self.scored = (
             settings.is_binary
@@ -164,14 +168,14 @@ class _Training:
             as_service=settings.as_aws,
         )
         self.kept: _Kept | None = None
-        self.epochs_of = np.zeros(len(problem.candidates), np.int64)
+        self.epochs_of = np.zeros(len(training_data.candidates), np.int64)
         self.lowest_rank = float("inf")
         self.reason = f"all {settings.epochs} epochs were done"
         self.last_state: State = {}
 
     def run(self, resume: State | None) -> Iterator[Report]:
         """Train to the last epoch, the early stop, or the signal."""
-        settings, stopping = self.problem.settings, self.problem.rows.stopping
+        settings, stopping = self.training_data.settings, self.training_data.rows.stopping
         first = 0
         if resume is not None:
             first = self._restore(resume)
@@ -195,33 +199,35 @@ class _Training:
             )
 
     def _minibatches(self, epoch: int) -> Iterator[Any]:
-        size = self.problem.settings.mini_batch_size
+        size = self.training_data.settings.mini_batch_size
         if self.held_out is None:
-            return ordered_minibatches(self.problem.rows, size)
+            return ordered_minibatches(self.training_data.rows, size)
         return shuffled_minibatches(self.held_out.rows, size, epoch, self.held_out.left_out)
 
     def _evaluate(self, train: NDArray[np.float64]) -> _Epoch:
         """Compare the models that are alive; vectors over all models."""
-        problem, models = self.problem, self.models
+        training_data, models = self.training_data, self.models
         train = np.where(np.isfinite(train), train, np.nan)
         loss, criterion = train, np.full(len(train), np.nan)
         if self.compared_on is not None:
-            raw = problem.raw_parameters(models.parameters)
+            raw = training_data.raw_parameters(models.parameters)
             blocks = evaluation_blocks(self.compared_on)
-            loss = mean_losses(blocks, problem.raw_loss, raw, models.grid, models.outputs)
+            loss = mean_losses(blocks, training_data.raw_loss, raw, models.grid, models.outputs)
             if self.scored:
-                sample = binary_sample(evaluation_blocks(self.compared_on), raw, problem.settings, len(train))
-                criterion = np.array([choice.value for choice in choices(sample, problem.settings)])
+                sample = binary_sample(
+                    evaluation_blocks(self.compared_on), raw, training_data.settings, len(train)
+                )
+                criterion = np.array([choice.value for choice in choices(sample, training_data.settings)])
         rank = -criterion if self.scored else loss
         rank = np.where(np.isfinite(rank) & np.isfinite(loss) & np.isfinite(train), rank, np.inf)
-        count = len(problem.candidates)
+        count = len(training_data.candidates)
         everything = np.full(count, np.inf)
         everything[models.alive] = rank
         spread = models.spread
         return _Epoch(spread(train, count), spread(loss, count), spread(criterion, count), everything)
 
     def _report(self, number: int, losses: NDArray[np.float64], records: int) -> EpochReport:
-        settings, models = self.problem.settings, self.models
+        settings, models = self.training_data.settings, self.models
         epoch = self._evaluate(losses)
         self.epochs_of[models.alive] += 1
         best = float(epoch.rank.min())
@@ -234,12 +240,12 @@ class _Training:
         self.lowest_rank = min(self.lowest_rank, best)
         if self.held_out is not None and np.isfinite(best):
             _drop(models, epoch.rank[models.alive], number)
-        criteria = self.problem.loss.objective_name
+        criteria = self.training_data.loss.objective_name
         if self.scored:
             criteria = f"sampled_{settings.binary_classifier_model_selection_criteria}"
         self.last_state = self._state(number)
         others = None if self.compared_on is None else epoch.loss
-        is_channel = self.problem.validation is not None
+        is_channel = self.training_data.validation is not None
         return EpochReport(
             number,
             settings.epochs,
@@ -267,7 +273,7 @@ class _Training:
         }
 
     def _restore(self, state: State) -> int:
-        self.models.restore(state, self.problem.candidates)
+        self.models.restore(state, self.training_data.candidates)
         self.stopper.restore(state)
         self.kept = _Kept(int(state["kept"]), _Epoch(*state["kept_table"].copy()), state["kept_parameters"].copy())
         self.epochs_of, self.lowest_rank = state["epochs_of"].copy(), float(state["lowest_rank"])
@@ -293,13 +299,13 @@ class _Training:
                     float("nan") if self.scored else float(kept.epoch.loss[model]),
                     float(kept.epoch.criterion[model]),
                     outcome,
-                    self.problem.candidates.describe(model),
+                    self.training_data.candidates.describe(model),
                 )
             )
         return records
 
 
-def train_in_minibatches(problem: Problem, resume: State | None) -> Iterator[Report | Finished]:
+def train_in_minibatches(training_data: TrainingData, resume: State | None) -> Iterator[Report | Finished]:
     """Train all models; the last thing yielded is the chosen one.
 
     Notes
@@ -310,13 +316,13 @@ def train_in_minibatches(problem: Problem, resume: State | None) -> Iterator[Rep
     chose model 5 with accuracy 0.99496 and loss 0.0373 over model 7 with loss 0.0370), else by the loss on the
     validation channel, or else by the training loss before each update.
     """
-    settings = problem.settings
-    held_out = None if settings.as_aws else hold_out(problem)
+    settings = training_data.settings
+    held_out = None if settings.as_aws else hold_out(training_data)
     if held_out is not None:
         yield Notice(f"Models are compared on {held_out.name}.")
     for sentence in assumptions(settings):
         yield Notice(sentence)
-    training = _Training(problem, held_out)
+    training = _Training(training_data, held_out)
     yield from training.run(resume)
     kept = training.kept
     if kept is None:
@@ -330,13 +336,13 @@ def train_in_minibatches(problem: Problem, resume: State | None) -> Iterator[Rep
         yield Notice(f"{diverged} of {len(records)} models diverged and were dropped.", warning=True)
     parameters = kept.parameters
     winner = records[kept.epoch.winner]
-    if held_out is not None and held_out.left_out is not None and not problem.rows.stopping():
+    if held_out is not None and held_out.left_out is not None and not training_data.rows.stopping():
         alone = yield from _train_alone(training, kept, resume or {})
         if alone is not None:
             parameters = alone
             yield Notice(f"Model {winner.model} was trained again on all records for {kept.number + 1} epochs.")
-    reason = STOPPED if problem.rows.stopping() else training.reason
-    compared_on = "validation" if problem.validation is not None else "train (its training loss)"
+    reason = STOPPED if training_data.rows.stopping() else training.reason
+    compared_on = "validation" if training_data.validation is not None else "train (its training loss)"
     if held_out is not None:
         compared_on = held_out.name
     epochs = int(training.epochs_of.max())
@@ -345,10 +351,10 @@ def train_in_minibatches(problem: Problem, resume: State | None) -> Iterator[Rep
 
 def _diverged(training: _Training) -> Finished:
     """Return a model of NaN, which the caller refuses with the reason."""
-    problem = training.problem
-    shape = (problem.survey.feature_dim + 1, training.models.outputs)
+    training_data = training.training_data
+    shape = (training_data.summary.feature_dim + 1, training.models.outputs)
     nothing = float("nan")
-    hyperparameters = problem.candidates.describe(0)
+    hyperparameters = training_data.candidates.describe(0)
     record = ModelRecord(0, "parallel", 1, nothing, nothing, nothing, "diverged", hyperparameters)
     return Finished(np.full(shape, np.nan), (record,), record, "nothing", None, training.reason, 1)
 
@@ -373,11 +379,16 @@ def _train_alone(
 
     Returns its parameters, or None where the job was asked to stop.
     """
-    problem = training.problem
-    settings, winner = problem.settings, kept.epoch.winner
-    grid = problem.candidates.take([winner])
+    training_data = training.training_data
+    settings, winner = training_data.settings, kept.epoch.winner
+    grid = training_data.candidates.take([winner])
     single = make_models(
-        settings, grid, problem.loss, problem.survey.feature_dim, problem.rows.dtype, np.array([winner])
+        settings,
+        grid,
+        training_data.loss,
+        training_data.summary.feature_dim,
+        training_data.rows.dtype,
+        np.array([winner]),
     )
     first, epochs = 0, kept.number + 1
     found = {name.removeprefix(_ALONE): array for name, array in resume.items() if name.startswith(_ALONE)}
@@ -385,8 +396,8 @@ def _train_alone(
         single.restore({**found, "alive": np.array([0])}, grid)
         first = int(found["epochs"])
     for epoch in range(first, epochs):
-        losses, _ = single.run_epoch(shuffled_minibatches(problem.rows, settings.mini_batch_size, epoch))
-        if problem.rows.stopping():
+        losses, _ = single.run_epoch(shuffled_minibatches(training_data.rows, settings.mini_batch_size, epoch))
+        if training_data.rows.stopping():
             return None
 
         def state(done: int = epoch + 1) -> Mapping[str, NDArray[Any]]:

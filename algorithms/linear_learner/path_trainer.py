@@ -32,7 +32,6 @@ from eigenline.algorithms.linear_learner.lbfgs import Point, descend
 from eigenline.algorithms.linear_learner.losses import Huber, Loss
 from eigenline.algorithms.linear_learner.objective import Objective
 from eigenline.algorithms.linear_learner.preconditioner import Curvature
-from eigenline.algorithms.linear_learner.problem import Problem, memory_notice
 from eigenline.algorithms.linear_learner.reports import EpochReport, ModelRecord, Notice, Report, State
 from eigenline.algorithms.linear_learner.robust_refit import (
     STRENGTH,
@@ -44,6 +43,7 @@ from eigenline.algorithms.linear_learner.robust_refit import (
 )
 from eigenline.algorithms.linear_learner.rows import Preparation
 from eigenline.algorithms.linear_learner.scoring import ScoreSample, as_float32, link
+from eigenline.algorithms.linear_learner.training_data import TrainingData, memory_notice
 from eigenline.algorithms.linear_learner.validation_split import WIDE, SplitKind, choose_split
 from eigenline.algorithms.records import Records, RecordsHere
 
@@ -69,7 +69,7 @@ TOLERANCE: Final = {np.float32: 3e-4, np.float64: 1e-10}
 STOPPED: Final = "the job was asked to stop"
 
 
-def train_path(problem: Problem, resume: State | None) -> Iterator[Report | Finished]:
+def train_path(training_data: TrainingData, resume: State | None) -> Iterator[Report | Finished]:
     """Train; the last thing yielded is the chosen model.
 
     Raises
@@ -77,7 +77,7 @@ def train_path(problem: Problem, resume: State | None) -> Iterator[Report | Fini
     Stopped
         Where the job was asked to stop before there was any model.
     """
-    path = _Path(problem, Checkpoint(resume or {}))
+    path = _Path(training_data, Checkpoint(resume or {}))
     if resume:
         path.resumed_epoch = int(resume.get("epoch", -1))
         yield Notice(f"Resumed from the checkpoint of epoch {max(path.resumed_epoch, 0)}.")
@@ -141,7 +141,7 @@ class _Explored:
 class _Path:
     """One training: the data at hand, and what has been found so far."""
 
-    problem: Problem
+    training_data: TrainingData
     checkpoint: Checkpoint
     best: _Best | None = None
     reason: str = "the path and the refit are complete"
@@ -156,20 +156,20 @@ class _Path:
 
     def train(self) -> Generator[Report, None, None]:
         """Go through the stages."""
-        problem, settings = self.problem, self.problem.settings
-        rows, feature_dim = problem.survey.rows, problem.survey.feature_dim
-        every = problem.records
-        preparation = problem.preparation
-        most = min(MOST_PATH_ROWS, max(FEWEST_PATH_ROWS, PATH_BYTES // problem.survey.row_bytes))
+        training_data, settings = self.training_data, self.training_data.settings
+        rows, feature_dim = training_data.summary.rows, training_data.summary.feature_dim
+        every = training_data.records
+        preparation = training_data.preparation
+        most = min(MOST_PATH_ROWS, max(FEWEST_PATH_ROWS, PATH_BYTES // training_data.summary.row_bytes))
         records, path_rows = every, rows
         if rows > 2 * most:
             batch = every.sample(most)
-            records, path_rows = _held(batch, problem), len(batch)
+            records, path_rows = _held(batch, training_data), len(batch)
         self.split = choose_split(
             rows=path_rows,
             feature_dim=feature_dim,
             outputs=settings.num_outputs,
-            validation=problem.validation is not None,
+            validation=training_data.validation is not None,
         )
         of_path = replace(preparation, folds=self.split.folds)
         yield Notice(f"Models are compared on {self.split}.")
@@ -181,12 +181,12 @@ class _Path:
             share = SAMPLED_SHARE
             batch = records.sample(int(share * path_rows))
             of_path = replace(of_path, sampled=share if self.split.folds else 0.0)
-            start, lead = yield from self._start(_held(batch, problem), records, start)
+            start, lead = yield from self._start(_held(batch, training_data), records, start)
         weights = self._weights()
         strengths = self._strengths(lead, len(weights))
         objective = self._objective(records, of_path, self._grid(strengths, weights), self.split.left_out)
         count = len(objective) // len(self.split.left_out)
-        yield memory_notice(problem, count, len(objective))
+        yield memory_notice(training_data, count, len(objective))
         begin = np.tile(start, (1, len(objective)))
         alone = count == 1 and records is every and self.split.left_out == (-1,)
         limit = self._limit(SMALL_REFIT, REFIT_PASSES) if alone else self._limit(SMALL_PATH, PATH_PASSES)
@@ -218,11 +218,13 @@ class _Path:
         self, sample: Records, records: Records, zero: NDArray[np.float64]
     ) -> Generator[Report, None, tuple[NDArray[np.float64], float]]:
         """Train a few strengths on a sample; return the parameters and the L2 of the best on the other records."""
-        problem, settings = self.problem, self.problem.settings
+        training_data, settings = self.training_data, self.training_data.settings
         fixed = settings.is_set("wd")
-        strengths = [self.problem.candidates.wd[0]] if fixed else [s * self._unit() for s in SAMPLE_STRENGTHS]
+        strengths = (
+            [self.training_data.candidates.wd[0]] if fixed else [s * self._unit() for s in SAMPLE_STRENGTHS]
+        )
         grid = self._grid(np.array(strengths), self._weights()[:1])
-        objective = self._objective(sample, problem.preparation, grid, (-1,))
+        objective = self._objective(sample, training_data.preparation, grid, (-1,))
         begin = np.tile(zero, (1, len(grid)))
         limit = settings.passes(SAMPLE_PASSES)
         point = yield from self._descend(objective, begin, "start", limit, SAMPLE_TOLERANCE, None)
@@ -230,9 +232,9 @@ class _Path:
         best = 0
         if len(grid) > 1:
             # two groups: the sample, and the others, which are left out
-            others = replace(problem.preparation, folds=1, sampled=SAMPLED_SHARE)
+            others = replace(training_data.preparation, folds=1, sampled=SAMPLED_SHARE)
             effective = objective.effective(point.parameters)
-            losses = mean_losses(records, others, problem.loss, effective, grid, outputs)
+            losses = mean_losses(records, others, training_data.loss, effective, grid, outputs)
             best = int(np.argmin(np.where(np.isfinite(losses), losses, np.inf)))
             self.sample_records = [
                 ModelRecord(
@@ -260,7 +262,7 @@ class _Path:
         curvature: Curvature | None,
     ) -> Generator[Report, None, tuple[_Explored, Point]]:
         """Descend some models together and evaluate them on the records they did not see."""
-        settings, split = self.problem.settings, self.split
+        settings, split = self.training_data.settings, self.split
         folds = len(split.left_out)
         count = len(objective) // folds
         point = yield from self._descend(objective, begin, stage, limit, tolerance, curvature)
@@ -303,11 +305,11 @@ class _Path:
         yield EpochReport(
             epoch,
             epoch + 2,
-            self.problem.survey.rows * point.passes,
+            self.training_data.summary.rows * point.passes,
             train_losses,
             losses if is_channel else None,
             None if is_channel or self.split.kind is SplitKind.TRAINING else losses,
-            self.problem.loss.objective_name,
+            self.training_data.loss.objective_name,
             value,
             True,
             0,
@@ -325,13 +327,13 @@ class _Path:
         alone: bool,
     ) -> Generator[Report, None, None]:
         """Try the robust loss from the winner's columns, then refit the better of the two on every record."""
-        problem, settings = self.problem, self.problem.settings
+        training_data, settings = self.training_data, self.training_data.settings
         folds = len(self.split.left_out)
         begin = explored.parameters[:, winner].mean(axis=1)  # nearer to the optimum of all than any fold's own
         self.best = _Best(begin, winner)
         self.raw = None if explored.raw is None else explored.raw.column(winner)
         single = explored.grid.take([winner])
-        loss: Loss = problem.loss
+        loss: Loss = training_data.loss
         slope, intercept = 1.0, 0.0
         stage, limit = "refit", self._limit(SMALL_REFIT, REFIT_PASSES)
         if self.raw is not None and is_wanted(settings, len(self.raw)):
@@ -369,11 +371,11 @@ class _Path:
         seen = 1.0
         if not settings.is_set("wd"):
             # L2 is a normal prior of the weights; next to a mean over n records its strength is that over n
-            rows = problem.survey.rows
+            rows = training_data.summary.rows
             seen = (records.count or rows) / rows
             if self.split.folds:
                 seen *= 1 - (1 - of_path.sampled) / self.split.folds
-        whole = replace(problem.preparation, folds=0, sampled=0.0)
+        whole = replace(training_data.preparation, folds=0, sampled=0.0)
         objective = replace(
             self._objective(every, whole, single.with_values(wd=single.wd * seen), (-1,)), loss=loss
         )
@@ -381,7 +383,7 @@ class _Path:
         if every is not records:
             keep = None
         point = yield from self._descend(
-            objective, begin, stage, limit, TOLERANCE[problem.preparation.dtype], keep, False
+            objective, begin, stage, limit, TOLERANCE[training_data.preparation.dtype], keep, False
         )
         parameters = point.parameters * slope
         parameters[-1] += intercept
@@ -399,7 +401,7 @@ class _Path:
         first: bool = True,
     ) -> Generator[Report, None, Point]:
         """Descend; of a first stage, the lowest loss so far is the best model, should the job be stopped."""
-        outputs = self.problem.settings.num_outputs
+        outputs = self.training_data.settings.num_outputs
 
         def observe(point: Point) -> None:
             if not first:
@@ -427,38 +429,40 @@ class _Path:
         self, records: Records, preparation: Preparation, grid: HyperparameterGrid, left_out: tuple[int, ...]
     ) -> Objective:
         """Return the objective of every model of a grid, without each of the folds in turn."""
-        settings = self.problem.settings
+        settings = self.training_data.settings
         columns = grid.take(np.repeat(np.arange(len(grid)), len(left_out))) if left_out else grid
         folds = np.tile(np.array(left_out, np.int64), len(grid)) if left_out else np.full(len(grid), -1)
         return Objective(
-            records, preparation, self.problem.loss, columns, folds, settings.num_outputs, settings.use_bias
+            records, preparation, self.training_data.loss, columns, folds, settings.num_outputs, settings.use_bias
         )
 
     def _score(self, objective: Objective, parameters: NDArray[np.float64]) -> RawScores:
-        validation = self.problem.validation_records
+        validation = self.training_data.validation_records
         if self.split.kind is not SplitKind.VALIDATION_CHANNEL:
             return score_left_out(objective, parameters, self.split.left_out)
         assert validation is not None
-        return score_records(validation, self.problem.raw_preparation, self.problem.raw_parameters(parameters))
+        return score_records(
+            validation, self.training_data.raw_preparation, self.training_data.raw_parameters(parameters)
+        )
 
     def _validation_losses(self, parameters: NDArray[np.float64], grid: HyperparameterGrid) -> NDArray[np.float64]:
-        problem = self.problem
-        assert problem.validation_records is not None
-        raw = problem.raw_parameters(parameters)
+        training_data = self.training_data
+        assert training_data.validation_records is not None
+        raw = training_data.raw_parameters(parameters)
         return mean_losses(
-            problem.validation_records,
-            problem.raw_preparation,
-            problem.raw_loss,
+            training_data.validation_records,
+            training_data.raw_preparation,
+            training_data.raw_loss,
             raw,
             grid,
-            problem.settings.num_outputs,
+            training_data.settings.num_outputs,
         )
 
     def _select(self, explored: _Explored) -> int:
         comparable = len(np.unique(explored.grid.positive_example_weight)) == 1
         count = 0 if explored.raw is None else len(explored.raw)
         winner = choose_model(
-            explored.losses, explored.criteria, count, self.problem.settings, comparable=comparable
+            explored.losses, explored.criteria, count, self.training_data.settings, comparable=comparable
         )
         self.explored = explored
         self.best = _Best(explored.parameters[:, winner].mean(axis=1), winner)
@@ -467,8 +471,8 @@ class _Path:
 
     def _weights(self) -> NDArray[np.float64]:
         """Return the weights of positives that are explored."""
-        weights = np.unique(self.problem.candidates.positive_example_weight)
-        return weights[:1] if self.problem.settings.num_models == 1 else weights
+        weights = np.unique(self.training_data.candidates.positive_example_weight)
+        return weights[:1] if self.training_data.settings.num_models == 1 else weights
 
     def _robust_model(self, grid: HyperparameterGrid, winner: int) -> int:
         """Return the model of the path that the robust loss starts from."""
@@ -478,17 +482,17 @@ class _Path:
 
     def _unit(self) -> float:
         """Return what a strength of L2 is measured in: narrow parabolas are a fraction of the others."""
-        loss = self.problem.loss
+        loss = self.training_data.loss
         return min(1.0, loss.delta) if isinstance(loss, Huber) and loss.delta > 0 else 1.0
 
     def _strengths(self, lead: float | None, weights: int) -> NDArray[np.float64]:
         """Return the L2 strengths that the path begins with."""
-        settings, problem = self.problem.settings, self.problem
+        settings, training_data = self.training_data.settings, self.training_data
         if settings.is_set("wd") or settings.num_models == 1:
-            return problem.candidates.wd[:1]
+            return training_data.candidates.wd[:1]
         if self.split.kind is SplitKind.TRAINING:
             # nothing can order strengths: a standard normal prior of the normalised weights
-            return np.array([self._unit() / problem.survey.total_weight])
+            return np.array([self._unit() / training_data.summary.total_weight])
         if settings.num_models != AUTO:
             count = -(-settings.num_models // weights)
             if lead is None:
@@ -501,9 +505,9 @@ class _Path:
     def _grid(self, strengths: NDArray[np.float64], weights: NDArray[np.float64]) -> HyperparameterGrid:
         """Return every strength with every weight of positives; as many as `num_models` where that is set."""
         count = len(strengths) * len(weights)
-        if self.problem.settings.num_models != AUTO:
-            count = min(count, self.problem.settings.num_models)
-        repeated = self.problem.candidates.take(np.zeros(count, np.intp))
+        if self.training_data.settings.num_models != AUTO:
+            count = min(count, self.training_data.settings.num_models)
+        repeated = self.training_data.candidates.take(np.zeros(count, np.intp))
         return repeated.with_values(
             wd=np.tile(strengths, len(weights))[:count],
             positive_example_weight=np.repeat(weights, len(strengths))[:count],
@@ -525,15 +529,15 @@ class _Path:
 
     def _limit(self, small: int, large: int) -> int:
         """Return the passes of a stage: more in float64, and where there is no estimate of the Hessian."""
-        settings, problem = self.problem.settings, self.problem
-        if problem.preparation.dtype is np.float64:
+        settings, training_data = self.training_data.settings, self.training_data
+        if training_data.preparation.dtype is np.float64:
             return settings.passes(small)
-        return settings.passes(large * (WIDE_PATH if problem.survey.feature_dim > WIDE else 1))
+        return settings.passes(large * (WIDE_PATH if training_data.summary.feature_dim > WIDE else 1))
 
     def finished(self) -> Finished:
         """Return the chosen model, and the records of all."""
         assert self.best is not None
-        settings = self.problem.settings
+        settings = self.training_data.settings
         records: list[ModelRecord] = []
         for record in self.sample_records:
             records.append(replace(record, model=len(records)))
@@ -585,21 +589,21 @@ class _Path:
             scores = as_float32(link(self.raw.scores, settings.resolved_loss))
             sample.update(scores, self.raw.labels, self.raw.weights)
         end = "converged" if self.converged else "ended"
-        story = f"the path {end} after {self.passes} full passes"
+        ending = f"the path {end} after {self.passes} full passes"
         return Finished(
             self.best.parameters,
             tuple(records),
             winner,
             str(self.split),
             sample,
-            STOPPED if self.reason == STOPPED else story,
+            STOPPED if self.reason == STOPPED else ending,
             self.passes,
         )
 
 
-def _held(batch: object, problem: Problem) -> RecordsHere:
+def _held(batch: object, training_data: TrainingData) -> RecordsHere:
     """Return records in memory as a channel, with the threads and the stop of the job's."""
     held = HeldBatches([batch])  # type: ignore[list-item]
-    records = RecordsHere(held, threads=problem.threads, stopping=problem.rows.stopping)
+    records = RecordsHere(held, threads=training_data.threads, stopping=training_data.rows.stopping)
     records.count = len(batch)  # type: ignore[arg-type]
     return records

@@ -112,7 +112,7 @@ class _SecondDerivatives:
     def of(self, block: Block) -> Floats:
         """Return the second derivative of each record's loss in its raw score, shape (n,).
 
-        Central differences of the slope serve all losses, kinks included: a kink is as steep as the difference
+        Central differences of the slope serve all losses, corners included: a corner is as steep as the difference
         across it. Softmax does not change when all scores move; there ``p (1 - p)`` is the derivative, and equals
         ``|s| (1 - |s|)`` for the slopes ``s = p - onehot(y)``.
         """

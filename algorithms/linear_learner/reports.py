@@ -9,10 +9,10 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from eigenline.algorithms.linear_learner.data_summary import DataSummary
 from eigenline.algorithms.linear_learner.hyperparameter_grid import HyperparameterGrid
 from eigenline.algorithms.linear_learner.model import LinearLearnerModel
 from eigenline.algorithms.linear_learner.scaling import Scaler
-from eigenline.algorithms.linear_learner.survey import Survey
 from eigenline.algorithms.linear_learner.thresholds import ThresholdCurve
 
 State: TypeAlias = Mapping[str, NDArray[Any]]
@@ -39,9 +39,9 @@ class Notice:
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """The data are surveyed and the models laid out."""
+    """The data are summarised and the models laid out."""
 
-    survey: Survey
+    summary: DataSummary
     scaler: Scaler
     candidates: HyperparameterGrid
     objective_name: str
@@ -135,7 +135,7 @@ class Trained:
         What is served.
     weights, bias
         The same in float64: shapes (feature_dim, outputs) and (outputs,), raw units.
-    survey, scaler
+    summary, scaler
         What the data looked like.
     records
         Every model that was trained.
@@ -152,7 +152,7 @@ class Trained:
     model: LinearLearnerModel
     weights: NDArray[np.float64]
     bias: NDArray[np.float64]
-    survey: Survey
+    summary: DataSummary
     scaler: Scaler
     records: tuple[ModelRecord, ...]
     winner: ModelRecord

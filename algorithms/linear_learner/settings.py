@@ -205,12 +205,12 @@ class Settings:
 
 
 def read_settings(hyperparameters: Mapping[str, object]) -> Settings:
-    """Parse hyperparameters as SageMaker delivers them; every problem is reported at once.
+    """Parse hyperparameters as SageMaker delivers them; every training_data is reported at once.
 
     Raises
     ------
     HyperparameterError
-        With one line a problem.
+        With one line a training_data.
     """
     return replace(parse(Settings, hyperparameters), given=frozenset(hyperparameters))
 

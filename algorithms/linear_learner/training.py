@@ -1,4 +1,4 @@
-"""The front door of training: survey, plan, train in the way asked for, convert and calibrate."""
+"""The front door of training: summary, plan, train in the way asked for, convert and calibrate."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from eigenline.algorithms.linear_learner.finish import Finished, finish
 from eigenline.algorithms.linear_learner.hyperparameter_effects import without_effect
 from eigenline.algorithms.linear_learner.minibatch_trainer import train_in_minibatches, trains_in_minibatches
 from eigenline.algorithms.linear_learner.path_trainer import train_path
-from eigenline.algorithms.linear_learner.problem import data_notices, memory_notice, prepare
 from eigenline.algorithms.linear_learner.reports import Notice, Prepared, Report, State, Trained
 from eigenline.algorithms.linear_learner.settings import Settings
+from eigenline.algorithms.linear_learner.training_data import data_notices, memory_notice, prepare
 
 
 def train(
@@ -42,20 +42,22 @@ def train(
     Stopped
         When the job was asked to stop before there was any model.
     """
-    problem = prepare(settings, channels, stopping)
-    yield Prepared(problem.survey, problem.scaler, problem.candidates, problem.loss.objective_name)
+    training_data = prepare(settings, channels, stopping)
+    yield Prepared(
+        training_data.summary, training_data.scaler, training_data.candidates, training_data.loss.objective_name
+    )
     in_minibatches = trains_in_minibatches(settings) or settings.epochs == 1
-    yield from data_notices(problem, in_minibatches=in_minibatches)
+    yield from data_notices(training_data, in_minibatches=in_minibatches)
     for sentence in without_effect(settings):
         yield Notice(sentence)
     if in_minibatches:
-        yield memory_notice(problem, len(problem.candidates), len(problem.candidates))
-        steps = train_in_minibatches(problem, resume)
+        yield memory_notice(training_data, len(training_data.candidates), len(training_data.candidates))
+        steps = train_in_minibatches(training_data, resume)
     else:
-        steps = train_path(problem, resume)
-    with blas_out_of_the_way() if problem.threads > 1 else nullcontext():
+        steps = train_path(training_data, resume)
+    with blas_out_of_the_way() if training_data.threads > 1 else nullcontext():
         for step in steps:
             if isinstance(step, Finished):
-                yield from finish(problem, step)
+                yield from finish(training_data, step)
             else:
                 yield step

@@ -111,8 +111,8 @@ def test_all_320_losses_of_the_binary_job_are_those_of_the_log(binary):
 
 def test_the_binary_artifact_has_the_same_weights_bias_and_threshold(binary, aws_data):
     theirs = read_artifact((aws_data / "linear-binary" / "model_algo-1").read_bytes())
-    ours, survey = binary.trained.model, binary.trained.survey
-    standardised = (ours.weights - theirs.weights) * survey.moments.deviation[:, None]
+    ours, summary = binary.trained.model, binary.trained.summary
+    standardised = (ours.weights - theirs.weights) * summary.moments.deviation[:, None]
     assert np.abs(standardised).max() < 1e-5
     assert ours.bias == pytest.approx(theirs.bias, abs=1e-5)
     assert ours.threshold == pytest.approx(theirs.threshold, abs=1e-6)
@@ -179,9 +179,9 @@ def test_the_exported_epoch_is_the_last_that_improved(gas):
 def test_the_scaler_sees_whole_mini_batches_one_beyond_ten_thousand(job, rows, request):
     found = request.getfixturevalue(job)
     features = next(iter(found.channels["train"])).features[:rows]
-    assert found.trained.survey.moments.mean == pytest.approx(features.mean(axis=0, dtype=np.float64), rel=1e-6)
+    assert found.trained.summary.moments.mean == pytest.approx(features.mean(axis=0, dtype=np.float64), rel=1e-6)
     logged = {"binary": [12.140693, 0.49741572, 11.316927], "multiclass": [28.619652, 2.2057269, 10.121229]}
-    assert found.trained.survey.moments.deviation[:3] == pytest.approx(logged[job], rel=1e-6)
+    assert found.trained.summary.moments.deviation[:3] == pytest.approx(logged[job], rel=1e-6)
 
 
 def test_without_a_bias_features_are_divided_by_their_root_mean_square(rng):

@@ -1,4 +1,4 @@
-"""Every loss: finite differences, hand-computed values, extreme scores, and the rounded kinks."""
+"""Every loss: finite differences, hand-computed values, extreme scores, and the rounded corners."""
 
 import numpy as np
 import pytest

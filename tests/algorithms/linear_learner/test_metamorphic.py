@@ -7,9 +7,9 @@ from scipy.sparse import csr_array
 from eigenline.algorithms.linear_learner.hyperparameter_grid import make_grid
 from eigenline.algorithms.linear_learner.losses import make_loss
 from eigenline.algorithms.linear_learner.minibatches import shuffled_minibatches
-from eigenline.algorithms.linear_learner.problem import prepare
 from eigenline.algorithms.linear_learner.settings import read_settings
 from eigenline.algorithms.linear_learner.sgd import make_models
+from eigenline.algorithms.linear_learner.training_data import prepare
 from tests.algorithms.linear_learner import training_runs as runs
 
 TASKS = {
@@ -70,13 +70,15 @@ def test_batches_of_any_size_give_the_same_model(rng):
 def test_models_at_once_are_each_alone(rng, task, optimizer):
     X, y = data(rng, task)
     settings = read_settings({**TASKS[task], "num_models": "6", "optimizer": optimizer, "l1": "0.001"})
-    problem = prepare(settings, {"train": runs.held(X, y)}, lambda: False)
-    candidates = make_grid(settings, 1.0, problem.survey.feature_dim)
-    together = make_models(settings, candidates, problem.loss, 4, np.float64)
-    losses = [together.run_epoch(shuffled_minibatches(problem.rows, 50, epoch))[0] for epoch in range(3)][-1]
+    training_data = prepare(settings, {"train": runs.held(X, y)}, lambda: False)
+    candidates = make_grid(settings, 1.0, training_data.summary.feature_dim)
+    together = make_models(settings, candidates, training_data.loss, 4, np.float64)
+    losses = [together.run_epoch(shuffled_minibatches(training_data.rows, 50, epoch))[0] for epoch in range(3)][-1]
     for model in range(6):
-        alone = make_models(settings, candidates.take([model]), problem.loss, 4, np.float64, np.array([model]))
-        own = [alone.run_epoch(shuffled_minibatches(problem.rows, 50, epoch))[0] for epoch in range(3)][-1]
+        alone = make_models(
+            settings, candidates.take([model]), training_data.loss, 4, np.float64, np.array([model])
+        )
+        own = [alone.run_epoch(shuffled_minibatches(training_data.rows, 50, epoch))[0] for epoch in range(3)][-1]
         assert own[0] == pytest.approx(losses[model], rel=1e-12)
         c = settings.num_outputs
         columns = slice(model * c, (model + 1) * c)
@@ -86,14 +88,14 @@ def test_models_at_once_are_each_alone(rng, task, optimizer):
 def test_dropping_models_leaves_the_others_as_they_were(rng):
     X, y = data(rng, "multiclass")
     settings = read_settings({**TASKS["multiclass"], "num_models": "5"})
-    problem = prepare(settings, {"train": runs.held(X, y)}, lambda: False)
+    training_data = prepare(settings, {"train": runs.held(X, y)}, lambda: False)
     ensembles = [
-        make_models(settings, problem.candidates, make_loss("softmax_loss"), 4, np.float64) for _ in range(2)
+        make_models(settings, training_data.candidates, make_loss("softmax_loss"), 4, np.float64) for _ in range(2)
     ]
     for ensemble in ensembles:
-        ensemble.run_epoch(shuffled_minibatches(problem.rows, 64, 0))
+        ensemble.run_epoch(shuffled_minibatches(training_data.rows, 64, 0))
     ensembles[1].keep(np.array([1, 4]))
-    losses = [ensemble.run_epoch(shuffled_minibatches(problem.rows, 64, 1))[0] for ensemble in ensembles]
+    losses = [ensemble.run_epoch(shuffled_minibatches(training_data.rows, 64, 1))[0] for ensemble in ensembles]
     assert losses[1] == pytest.approx(losses[0][[1, 4]], rel=1e-12)
     assert ensembles[1].alive.tolist() == [1, 4]
 

@@ -8,13 +8,13 @@ from scipy.sparse import csr_array
 from sklearn import metrics as oracle
 
 from eigenline.algorithms.batch import Batch
+from eigenline.algorithms.linear_learner.data_summary import summarise
 from eigenline.algorithms.linear_learner.minibatch_trainer import EarlyStopping
 from eigenline.algorithms.linear_learner.minibatches import ordered_minibatches, shuffled_minibatches
 from eigenline.algorithms.linear_learner.rows import TrainingRows, fold_of
 from eigenline.algorithms.linear_learner.scaling import Moments, Scaler, make_scaler
 from eigenline.algorithms.linear_learner.scoring import ScoreSample
 from eigenline.algorithms.linear_learner.settings import read_settings
-from eigenline.algorithms.linear_learner.survey import survey
 from eigenline.algorithms.linear_learner.thresholds import choose_threshold, threshold_curve
 from tests.algorithms.linear_learner import training_runs as runs
 
@@ -63,7 +63,7 @@ def test_scaled_products_are_products_of_scaled_features(rng):
 def test_sparse_features_are_scaled_and_never_shifted(rng):
     X = rng.normal(size=(200, 3)) + 5
     settings = read_settings({"predictor_type": "regressor"})
-    found = survey(runs.held(csr_array(X), X[:, 0]), settings)
+    found = summarise(runs.held(csr_array(X), X[:, 0]), settings)
     assert not make_scaler(settings, found.moments, found.label_moments, sparse=found.sparse).shift.any()
 
 

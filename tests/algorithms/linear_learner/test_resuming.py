@@ -34,7 +34,7 @@ def wide(rng):
 JOBS = {
     "squared loss": (table, REGRESSOR, {"path", "refit"}),
     "L1": (table, {**REGRESSOR, "l1": "0.05"}, {"path", "refit"}),
-    "a loss with kinks": (table, {**REGRESSOR, "loss": "absolute_loss"}, {"path", "refit"}),
+    "a loss with corners": (table, {**REGRESSOR, "loss": "absolute_loss"}, {"path", "refit"}),
     "a user's optimizer": (outliers, {**BINARY, "optimizer": "sgd", "epochs": "3"}, {"alone"}),
     "generalised cross entropy": (outliers, BINARY, {"path", "robust", "robust refit"}),
     "many features": (wide, BINARY, {"path", "refit"}),

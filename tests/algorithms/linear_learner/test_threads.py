@@ -10,7 +10,7 @@ TRAIN = """
 import hashlib
 import numpy as np
 from eigenline import LinearLearnerClassifier
-from eigenline.algorithms.linear_learner.problem import SMALL
+from eigenline.algorithms.linear_learner.training_data import SMALL
 
 generator = np.random.default_rng(3)
 features = generator.standard_normal((4100, 512), dtype=np.float32)

@@ -1,4 +1,4 @@
-"""A training job after the first pass: data surveyed, scaler made, `auto` values resolved against the data."""
+"""A training job after the first pass: data summarised, scaler made, `auto` values resolved against the data."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from eigenline.algorithms.batch import Batch, Batches, Channels, HeldBatches, concatenate
 from eigenline.algorithms.blas_threads import blas_threads
 from eigenline.algorithms.errors import DataError
+from eigenline.algorithms.linear_learner.data_summary import DataSummary, check_batch, summarise
 from eigenline.algorithms.linear_learner.hyperparameter_grid import HyperparameterGrid, make_grid
 from eigenline.algorithms.linear_learner.losses import Floats, Loss, make_loss
 from eigenline.algorithms.linear_learner.reports import Notice
@@ -20,7 +21,6 @@ from eigenline.algorithms.linear_learner.rows import Block, Preparation, Trainin
 from eigenline.algorithms.linear_learner.scaling import Scaler, make_scaler
 from eigenline.algorithms.linear_learner.scoring import memory_bytes, spelled_bytes
 from eigenline.algorithms.linear_learner.settings import Settings
-from eigenline.algorithms.linear_learner.survey import Survey, check_batch, survey
 from eigenline.algorithms.records import Records, RecordsHere
 
 # So small a data set is trained in float64: that costs nothing and reaches the optimum to many digits. `aws` is
@@ -30,12 +30,12 @@ ABSENT_CLASS_WEIGHT = 1e6
 
 
 @dataclass(frozen=True, eq=False)
-class Problem:
+class TrainingData:
     """Everything that both ways of training start from.
 
     Attributes
     ----------
-    settings, survey, scaler, candidates, rows
+    settings, summary, scaler, candidates, rows
         The request; the data; their normalisation; the models; the training records.
     loss, raw_loss
         The loss on normalised labels, which is trained, and on raw ones, which is reported of other records.
@@ -46,7 +46,7 @@ class Problem:
     """
 
     settings: Settings
-    survey: Survey
+    summary: DataSummary
     scaler: Scaler
     candidates: HyperparameterGrid
     rows: TrainingRows
@@ -66,15 +66,15 @@ class Problem:
         """
         rows = self.rows
         records = RecordsHere(rows.batches, threads=self.threads, stopping=rows.stopping)
-        records.count = self.survey.rows
-        if self.survey.rows * self.survey.feature_dim > SMALL:
+        records.count = self.summary.rows
+        if self.summary.rows * self.summary.feature_dim > SMALL:
             return records, rows.preparation
         whole = concatenate(records.total(_Collect()))
         block = rows.block(whole, None, normalise=True)
         batch = Batch(block.features, block.labels[:, 0], block.sample_weights)
         identity = Scaler(np.zeros(whole.feature_dim), np.ones(whole.feature_dim))
         normalised = RecordsHere(HeldBatches([batch]), stopping=rows.stopping)
-        normalised.count = self.survey.rows
+        normalised.count = self.summary.rows
         return normalised, replace(rows.preparation, scaler=identity)
 
     @property
@@ -90,7 +90,7 @@ class Problem:
     @cached_property
     def raw_preparation(self) -> Preparation:
         """What makes blocks of batches in raw units."""
-        identity = Scaler(np.zeros(self.survey.feature_dim), np.ones(self.survey.feature_dim))
+        identity = Scaler(np.zeros(self.summary.feature_dim), np.ones(self.summary.feature_dim))
         return Preparation(identity, self.rows.dtype, self.rows.class_weights)
 
     @cached_property
@@ -107,7 +107,7 @@ class Problem:
 
     def raw_rows(self, batches: Batches) -> TrainingRows:
         """Return records of a channel in raw units."""
-        return raw_rows(batches, self.survey.feature_dim, self.rows)
+        return raw_rows(batches, self.summary.feature_dim, self.rows)
 
 
 def raw_rows(batches: Batches, feature_dim: int, like: TrainingRows) -> TrainingRows:
@@ -156,10 +156,10 @@ class CheckedBatches:
             yield batch
 
 
-def prepare(settings: Settings, channels: Channels, stopping: Callable[[], bool]) -> Problem:
-    """Survey the training channel and resolve everything that was left to the data."""
+def prepare(settings: Settings, channels: Channels, stopping: Callable[[], bool]) -> TrainingData:
+    """DataSummary the training channel and resolve everything that was left to the data."""
     train = channels["train"]
-    found = survey(train, settings, stopping=stopping)
+    found = summarise(train, settings, stopping=stopping)
     if settings.as_aws and found.rows < settings.mini_batch_size:
         raise DataError(
             f"train: holds {found.rows} records, fewer than one mini-batch; set mini_batch_size to at most "
@@ -181,7 +181,7 @@ def prepare(settings: Settings, channels: Channels, stopping: Callable[[], bool]
     threads = blas_threads() if size > SMALL and not settings.as_aws else 1
     # in `best` the widths that a loss speaks of mean what they say: units of the labels
     scale = 1.0 if settings.as_aws else scaler.label_scale
-    return Problem(
+    return TrainingData(
         settings,
         found,
         scaler,
@@ -205,7 +205,7 @@ def _loss(settings: Settings, label_scale: float) -> Loss:
     )
 
 
-def _class_weights(settings: Settings, found: Survey) -> NDArray[np.float64] | None:
+def _class_weights(settings: Settings, found: DataSummary) -> NDArray[np.float64] | None:
     """Weight of each class under `balance_multiclass_weights`: 1 / frequency, 1,000,000 for absent classes.
 
     Source: log of a real job. Chosen for `best`: divided by the number of classes, so that the weights'
@@ -220,10 +220,10 @@ def _class_weights(settings: Settings, found: Survey) -> NDArray[np.float64] | N
     return weights if settings.as_aws else np.asarray(weights / np.count_nonzero(counts))
 
 
-def memory_notice(problem: Problem, models: int, columns: int) -> Notice:
+def memory_notice(training_data: TrainingData, models: int, columns: int) -> Notice:
     """Return how much memory the models take that are trained side by side, in so many columns of parameters."""
-    settings, width = problem.settings, problem.survey.feature_dim
-    num_bytes = memory_bytes(width, columns * settings.num_outputs, problem.rows.dtype().itemsize)
+    settings, width = training_data.settings, training_data.summary.feature_dim
+    num_bytes = memory_bytes(width, columns * settings.num_outputs, training_data.rows.dtype().itemsize)
     return Notice(
         f"Training {models} models of {width} features"
         + (f" and {settings.num_outputs} classes" if settings.num_outputs > 1 else "")
@@ -231,9 +231,9 @@ def memory_notice(problem: Problem, models: int, columns: int) -> Notice:
     )
 
 
-def data_notices(problem: Problem, *, in_minibatches: bool) -> Iterator[Notice]:
+def data_notices(training_data: TrainingData, *, in_minibatches: bool) -> Iterator[Notice]:
     """Yield what a person should know about the data before training starts."""
-    found, settings = problem.survey, problem.settings
+    found, settings = training_data.summary, training_data.settings
     if found.class_weights is not None:
         present = np.count_nonzero(found.class_weights)
         if present == 1:

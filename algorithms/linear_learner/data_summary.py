@@ -16,8 +16,8 @@ from eigenline.algorithms.linear_learner.settings import Settings
 
 
 @dataclass(frozen=True, eq=False)
-class Survey:
-    """What one pass over the training data tells.
+class DataSummary:
+    """What one pass over the training data finds.
 
     Attributes
     ----------
@@ -47,12 +47,12 @@ class Survey:
     sorted_by_label: bool
 
 
-def survey(
+def summarise(
     batches: Batches,
     settings: Settings,
     channel: str = "train",
     stopping: Callable[[], bool] = lambda: False,
-) -> Survey:
+) -> DataSummary:
     """Read all records once: check them, count them, and take the scaler's moments.
 
     In `aws` the scaler's records are read once more, because only the end of the first pass tells which
@@ -94,7 +94,7 @@ def survey(
                 break
     # of shuffled records, two neighbours differ with probability 1 - sum of squared shares
     expected = 0 if classes is None else (1 - np.sum((classes / total) ** 2)) * rows
-    return Survey(
+    return DataSummary(
         rows,
         total,
         max(1, first.num_bytes // len(first)),

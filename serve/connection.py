@@ -183,6 +183,13 @@ class Connection(asyncio.BufferedProtocol):
         if not self._transport.is_closing():
             self._transport.close()
 
+    def stop(self) -> None:
+        """Close the connection if nothing is under way; a body that waits for memory waits no longer."""
+        if self.is_idle:
+            self.close()
+        elif self._blocked & _NO_MEMORY:
+            self._memory_is_late()
+
     def abort(self) -> None:
         """Close the connection now."""
         self._transport.abort()
@@ -200,16 +207,21 @@ class Connection(asyncio.BufferedProtocol):
         elif self._discarding:
             self._transport.abort()
         elif self._blocked & _NO_MEMORY:
-            self._dispatcher.budget.cancel(self._memory_granted)
-            self._blocked &= ~_NO_MEMORY
-            self._refuse(busy())
-            self._go_on()
+            self._memory_is_late()
         elif self._in_body:
             seconds = self._dispatcher.settings.timeout_seconds
             self._refuse(Refusal(408, f"The body did not arrive within {seconds:g} seconds."))
             self._go_on()
         elif not self._blocked:
             self.close()
+
+    def _memory_is_late(self) -> None:
+        if not self._blocked & _NO_MEMORY:
+            return
+        self._blocked &= ~_NO_MEMORY
+        self._dispatcher.budget.cancel(self._memory_granted)
+        self._refuse(busy())
+        self._go_on()
 
     # --- bytes to requests -----------------------------------------------------------------------------------
 
@@ -289,6 +301,8 @@ class Connection(asyncio.BufferedProtocol):
                 if self._memory_deadline is None:
                     self._memory_deadline = self._loop.time() + _MEMORY_SECONDS
                 self._deadline = self._memory_deadline
+                if self._owner.stopping:
+                    self._loop.call_soon(self._memory_is_late)
 
     def _memory_granted(self) -> None:
         assert self._request is not None

@@ -177,8 +177,7 @@ class Worker(GunicornWorker):  # type: ignore[misc]
             self.loop.remove_reader(listener.fileno())
             listener.close()
         for connection in list(self.connections):
-            if connection.is_idle:
-                connection.close()
+            connection.stop()
         self.loop.call_later(_STOP_SECONDS, self._ended.set)
         if not self.connections and not self._opening:
             self._ended.set()

@@ -170,7 +170,9 @@ class LinearLearnerClassifier(ClassifierMixin, _LinearLearnerEstimator):  # type
         fixed: dict[str, object] = {"predictor_type": "binary_classifier"}
         if len(self.classes_) > 2:
             fixed = {"predictor_type": "multiclass_classifier", "num_classes": len(self.classes_)}
-        if sample_weight is not None and len(np.unique(labels[np.asarray(sample_weight) != 0])) == 1:
+        weights = None if sample_weight is None else np.asarray(sample_weight)
+        counted = weights is not None and weights.shape == labels.shape  # other shapes are refused further down
+        if counted and len(np.unique(labels[weights != 0])) == 1:
             raise ValueError("sample_weight: all weight lies on one class, and two are needed")
         left_out = self._validation_batch(validation, self._encode)
         trained = self._train(X, labels.astype(X.dtype), sample_weight, left_out, fixed)

@@ -245,13 +245,17 @@ def test_without_a_file_it_is_the_sagemaker_job(run: Run, tmp_path: Path) -> Non
     assert "eigenline train sales.csv --target price" in run("train", "--help").stdout
 
 
+# So many epochs that no machine is through before it is stopped.
+LONG = ["--set", "compatibility=aws", "--set", "epochs=10000", "--set", "early_stopping_patience=10000"]
+
+
 def test_control_c_stops_it(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     write_csv(
         tmp_path / "t.csv", [f"f{i}" for i in range(40)] + ["y"], rng.normal(size=(30_000, 41)).round(4).tolist()
     )
     child = subprocess.Popen(
-        [sys.executable, "-m", "eigenline", "train", "t.csv", "--target", "y", "--set", "loss=quantile_loss"],
+        [sys.executable, "-m", "eigenline", "train", "t.csv", "--target", "y", *LONG],
         cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
     log = tmp_path / "model" / "train.log"

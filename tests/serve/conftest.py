@@ -109,6 +109,14 @@ class Server:
         listed = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
         return [int(pid) for pid in listed.split()]
 
+    def wait_for_workers(self, count: int) -> list[int]:
+        """Return the workers once there are so many: the first answers before the others are forked."""
+        deadline = time.monotonic() + 300
+        while len(self.workers()) != count and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert len(self.workers()) == count
+        return self.workers()
+
 
 def connect(server: Server) -> socket.socket:
     connection = socket.create_connection(("127.0.0.1", server.port), timeout=30)

@@ -102,5 +102,5 @@ def test_each_request_is_answered_or_refused(server: Server, data: bytes, cut: i
 
 
 def test_its_memory_stays_bounded(server: Server) -> None:
-    (worker,) = server.workers()
+    (worker,) = server.wait_for_workers(1)
     assert int(Path(f"/proc/{worker}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") < 200_000_000

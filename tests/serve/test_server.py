@@ -185,7 +185,7 @@ def test_it_listens_on_this_machine_only_unless_told_otherwise(folder: Path) -> 
 
 def test_a_short_timeout_kills_no_healthy_worker(folder: Path) -> None:
     with running(str(folder), "--workers", "2", MODEL_SERVER_TIMEOUT="1") as server:
-        before = server.workers()
+        before = server.wait_for_workers(2)
         time.sleep(6)
         assert server.workers() == before
         assert "TIMEOUT" not in server.log()
@@ -193,7 +193,7 @@ def test_a_short_timeout_kills_no_healthy_worker(folder: Path) -> None:
 
 def test_a_worker_that_hangs_is_replaced(folder: Path) -> None:
     with running(str(folder), "--workers", "1", MODEL_SERVER_TIMEOUT="1") as server:
-        (hanging,) = server.workers()
+        (hanging,) = server.wait_for_workers(1)
         os.kill(hanging, signal.SIGSTOP)
         deadline = time.monotonic() + 40
         while time.monotonic() < deadline and server.workers() in ([hanging], []):

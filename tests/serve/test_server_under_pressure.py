@@ -38,10 +38,10 @@ def test_killed_workers_are_replaced_and_lose_only_their_own_requests(folder: Pa
                 pool.submit(load)
             for _ in range(3):
                 time.sleep(0.7)
-                os.kill(server.workers()[0], signal.SIGKILL)
+                os.kill(server.wait_for_workers(2)[0], signal.SIGKILL)
             time.sleep(1.5)
             stop.set()
-        assert len(server.workers()) == 2
+        server.wait_for_workers(2)
         assert set(outcomes) <= {200, 0}
         assert outcomes.count(0) <= 3 * 4, "at most what the killed worker held: four clients, three kills"
         assert outcomes.count(200) > 100
@@ -105,7 +105,7 @@ def test_a_busy_connection_is_never_hung_up_on(folder: Path) -> None:
 
 def memory_of(server: Server) -> int:
     """Resident bytes of the largest worker."""
-    pages = [int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in server.workers()]
+    pages = [int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in server.wait_for_workers(1)]
     return max(pages) * os.sysconf("SC_PAGE_SIZE")
 
 

@@ -23,7 +23,9 @@ _REFUSALS: Final = {
     "406": "None of the accepted media types can be written.",
     "408": "The body did not arrive in time.",
     "413": "The body is larger than MAX_CONTENT_LENGTH.",
+    "414": "The path and query are longer than 8 kB.",
     "415": "The Content-Type is not read here.",
+    "431": "The headers are longer than 32 kB, or more than 100.",
     "500": "An error of the server; its log has it under the request id.",
     "503": "The server is busy with other large requests; try again.",
     "507": "There is no memory for the request.",
@@ -95,12 +97,12 @@ def document(settings: Settings, model: ServedModel | None) -> dict[str, Any]:
 
 
 def _operation(name: str, summary: str, responses: Mapping[str, Any]) -> dict[str, Any]:
+    # What any request can meet, before it is known what it wants.
+    refusals = {status: _refusal(_REFUSALS[status]) for status in ("414", "431", "500")}
     return {
         "operationId": name,
         "summary": summary,
-        "responses": {
-            status: _response(value) for status, value in {**responses, "500": _REFUSALS["500"]}.items()
-        },
+        "responses": {status: _response(value) for status, value in responses.items()} | refusals,
     }
 
 
@@ -163,8 +165,6 @@ def _invocation(model: ServedModel | None) -> dict[str, Any]:
             "200": {"description": "One prediction per record, in order.", "content": answers},
             "204": {"description": "The body was empty."},
             **{status: _refusal(text) for status, text in _REFUSALS.items()},
-            "414": {"description": "The query is too long."},
-            "431": {"description": "The headers are too long."},
         },
     }
 

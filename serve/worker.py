@@ -106,7 +106,6 @@ class Worker(GunicornWorker):  # type: ignore[misc]
                 except Exception:  # one connection's error ends neither the others nor this sign of life
                     logger.exception("A connection's deadline")
                     connection.abort()
-            self._metrics.set_connections(len(self.connections))
             if os.getppid() != self.ppid:
                 self._stop()  # gunicorn's first process has died
             await asyncio.sleep(min(1.0, self.timeout / 2))
@@ -140,6 +139,7 @@ class Worker(GunicornWorker):  # type: ignore[misc]
     async def _open(self, accepted: socket.socket) -> None:
         try:
             await self.loop.connect_accepted_socket(lambda: Connection(self), accepted)
+            self._metrics.set_connections(len(self.connections))
         except OSError as error:  # the client has left
             logger.debug("connection not opened: %s", error)
             accepted.close()
@@ -163,6 +163,7 @@ class Worker(GunicornWorker):  # type: ignore[misc]
     def forget(self, connection: Connection) -> None:
         """Remove a connection that has ended; after SIGTERM, end behind the last one."""
         self.connections.discard(connection)
+        self._metrics.set_connections(len(self.connections))
         if self.stopping and not self.connections and not self._opening:
             self._ended.set()
 

@@ -4,7 +4,6 @@ import os
 import re
 import shlex
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -12,6 +11,8 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+
+from ..ports import free_port
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "first_ten_minutes.md"
@@ -38,9 +39,7 @@ def test_every_command_prints_what_the_page_shows(tmp_path: Path) -> None:
     folder = tmp_path / "work"
     folder.mkdir()
     environment = {**os.environ, "PATH": f"{tools}:{os.environ['PATH']}"}
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
+    port = str(free_port())
     servers: list[subprocess.Popen[bytes]] = []
     blocks = BLOCK.findall(PAGE.read_text(encoding="utf-8"))
     assert len(blocks) > 8

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from .conftest import free_port
+from ..ports import free_port
 
 
 class Browser:
@@ -33,7 +33,7 @@ class Browser:
         request = urllib.request.Request(
             self._url + path, json.dumps(body).encode(), {"Content-Type": "application/json"}
         )
-        with urllib.request.urlopen(request, timeout=60) as response:
+        with urllib.request.urlopen(request, timeout=300) as response:
             return json.load(response)["value"]
 
     def narrow(self) -> None:
@@ -46,7 +46,7 @@ class Browser:
     def run(self, script: str) -> Any:
         return self._post("/execute/sync", {"script": script, "args": []})
 
-    def wait_for(self, script: str, seconds: float = 10) -> None:
+    def wait_for(self, script: str, seconds: float = 300) -> None:
         deadline = time.monotonic() + seconds
         while not self.run("return " + script):
             assert time.monotonic() < deadline, f"never true in the page: {script}"
@@ -63,7 +63,7 @@ class Browser:
         ]
 
     def quit(self) -> None:
-        urllib.request.urlopen(urllib.request.Request(self._url, method="DELETE"), timeout=60).close()
+        urllib.request.urlopen(urllib.request.Request(self._url, method="DELETE"), timeout=300).close()
 
 
 @contextmanager
@@ -74,10 +74,10 @@ def chromium(tmp_path: Path) -> Iterator[Browser]:
     port = free_port()
     process = subprocess.Popen([driver, f"--port={port}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 300
         while True:
             try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/status", timeout=5).close()
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/status", timeout=300).close()
                 break
             except OSError:
                 assert time.monotonic() < deadline

@@ -26,6 +26,8 @@ from eigenline.formats.artifact.model_file import write_artifact
 from eigenline.serve.app import create_app
 from eigenline.serve.settings import Settings
 
+from ..ports import free_port
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -95,7 +97,7 @@ class Server:
         names = {name.replace("_", "-"): value for name, value in headers.items()}
         request = urllib.request.Request(self.url + path, body, names, method=method)
         try:
-            with urllib.request.urlopen(request, timeout=30) as response:
+            with urllib.request.urlopen(request, timeout=300) as response:
                 return response.status, response.read(), dict(response.headers)
         except urllib.error.HTTPError as error:
             with error:
@@ -111,15 +113,29 @@ class Server:
 
     def wait_for_workers(self, count: int) -> list[int]:
         """Return the workers once there are so many: the first answers before the others are forked."""
-        deadline = time.monotonic() + 300
-        while len(self.workers()) != count and time.monotonic() < deadline:
-            time.sleep(0.05)
-        assert len(self.workers()) == count
+        wait_for(lambda: len(self.workers()) == count, lambda: f"workers {self.workers()}; {self.log()}")
         return self.workers()
+
+    def metric(self, name: str) -> float:
+        """Return the sum of a metric's lines."""
+        lines = self.call("/metrics")[1].decode().splitlines()
+        return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(name))
+
+    def wait_for_connections(self, count: int) -> None:
+        """Wait until the workers hold so many connections besides the one that this question comes on."""
+        wait_for(lambda: self.metric("eigenline_connections") == count + 1, self.log)
+
+
+def wait_for(condition: Callable[[], bool], why_not: Callable[[], str], seconds: float = 300) -> None:
+    """Wait until something has come about; no machine is too slow for it, but it does not come about for ever."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, why_not()
+        time.sleep(0.05)
 
 
 def connect(server: Server) -> socket.socket:
-    connection = socket.create_connection(("127.0.0.1", server.port), timeout=30)
+    connection = socket.create_connection(("127.0.0.1", server.port), timeout=300)
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return connection
 
@@ -138,12 +154,6 @@ def read_answer(connection: socket.socket) -> tuple[int, bytes]:
         assert piece, f"the connection was closed after {data + body!r}"
         body += piece
     return int(data.split(b" ")[1]), body
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager
@@ -177,14 +187,14 @@ def running(
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGTERM)
             try:
-                process.wait(40)
+                process.wait(300)
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
         output.close()
 
 
-def wait_until_ready(server: Server, seconds: float = 30) -> None:
+def wait_until_ready(server: Server, seconds: float = 300) -> None:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if server.process.poll() is not None:

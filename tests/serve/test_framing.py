@@ -132,8 +132,7 @@ def test_a_client_that_does_not_read_is_not_answered_without_end(server: Server)
     with connect(server) as connection:
         connection.setblocking(False)
         request, sent = post(BODY * 1000), 0
-        deadline = time.monotonic() + 10
-        while time.monotonic() < deadline:
+        while sent < 300_000_000:
             try:
                 sent += connection.send(request * 10)
                 stalled = time.monotonic()
@@ -141,7 +140,7 @@ def test_a_client_that_does_not_read_is_not_answered_without_end(server: Server)
                 if time.monotonic() - stalled > 1:
                     break
                 time.sleep(0.01)
-        assert time.monotonic() < deadline, "the server went on reading"
+        assert sent < 300_000_000, "the server went on reading"
         assert server.invoke() == 200
 
 

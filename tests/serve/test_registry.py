@@ -76,10 +76,10 @@ def _holds_until(file: Path, root: Path, ready: Any, delay: float) -> None:
     ready.set()
     time.sleep(delay)
     registry.forget_unlisted()
-    time.sleep(30)
+    time.sleep(300)
 
 
-@pytest.mark.parametrize(("delay", "waits"), [(0.5, 0.5), (20, 2)])
+@pytest.mark.parametrize(("delay", "waits"), [(0.5, 0.5), (300, 2)])
 def test_unload_returns_when_the_other_workers_have_dropped_the_model(
     registry: Registry, tmp_path: Path, delay: float, waits: float
 ) -> None:
@@ -89,11 +89,11 @@ def test_unload_returns_when_the_other_workers_have_dropped_the_model(
     worker = context.Process(target=_holds_until, args=(tmp_path / "list.sqlite", tmp_path, ready, delay))
     worker.start()
     try:
-        assert ready.wait(30)
+        assert ready.wait(300)
         started = time.monotonic()
         registry.unload("a")
         waited = time.monotonic() - started
-        assert waits - 0.2 < waited < 10, "for the worker to drop it, but not without end"
+        assert waits - 0.2 < waited < 200, "for the worker to drop it, but not without end"
     finally:
         worker.kill()
         worker.join()
@@ -196,9 +196,9 @@ def test_processes_agree_on_who_loaded_and_who_unloaded(registry: Registry, tmp_
     workers = [context.Process(target=_race, args=(file, tmp_path, urls, i, results)) for i in range(3)]
     for worker in workers:
         worker.start()
-    outcomes = [outcome for _ in workers for outcome in results.get(timeout=60)]
+    outcomes = [outcome for _ in workers for outcome in results.get(timeout=300)]
     for worker in workers:
-        worker.join(60)
+        worker.join(300)
     assert set(outcomes) <= {200, 409, -200, -404}
     listed = len(registry.page()[0])
     assert outcomes.count(200) - outcomes.count(-200) == listed

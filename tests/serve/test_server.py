@@ -16,7 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import ROOT, free_port, running, wait_until_ready
+from ..ports import free_port
+from .conftest import ROOT, connect, running, wait_for, wait_until_ready
 
 pytestmark = pytest.mark.slow
 ROW = {"body": b"1,2,3,4", "content_type": "text/csv"}
@@ -48,7 +49,7 @@ def test_help_teaches_and_wrong_starts_are_one_sentence(tmp_path: Path) -> None:
             env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=300,
             check=False,
         )
         return done.returncode, done.stdout + done.stderr
@@ -90,7 +91,7 @@ def test_a_port_that_is_taken_ends_with_an_error(folder: Path) -> None:
             env={**os.environ, "PYTHONPATH": str(ROOT)},
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=300,
             check=False,
         )
     assert done.returncode == 1
@@ -100,26 +101,21 @@ def test_a_port_that_is_taken_ends_with_an_error(folder: Path) -> None:
 
 def test_sigterm_finishes_requests_in_flight_and_hangs_up_on_idle_clients(folder: Path) -> None:
     with running(str(folder), "--workers", "1") as server:
-        idle = socket.create_connection(("127.0.0.1", server.port))
-        kept = socket.create_connection(("127.0.0.1", server.port))
+        idle, kept, slow = connect(server), connect(server), connect(server)
         kept.sendall(b"GET /ping HTTP/1.1\r\nHost: x\r\n\r\n")
         assert kept.recv(1000).startswith(b"HTTP/1.1 200")
-        slow = socket.create_connection(("127.0.0.1", server.port))
         head = b"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Type: text/csv\r\nContent-Length: 7\r\n\r\n"
         slow.sendall(head + b"1,2")
-        time.sleep(0.3)
-        started = time.monotonic()
+        server.wait_for_connections(3)
         server.process.send_signal(signal.SIGTERM)
-        time.sleep(1.5)
+        assert idle.recv(10) == kept.recv(10) == b"", "hung up on while the slow one is waited for"
         slow.sendall(b",3,4")
         answer = b""
         while piece := slow.recv(4096):
             answer += piece
         assert answer.startswith(b"HTTP/1.1 200")
         assert b"predicted_label" in answer
-        assert server.process.wait(20) == 0
-        assert time.monotonic() - started < 10
-        assert idle.recv(10) == b""
+        assert server.process.wait(300) == 0
         for connection in (idle, kept, slow):
             connection.close()
 
@@ -127,7 +123,7 @@ def test_sigterm_finishes_requests_in_flight_and_hangs_up_on_idle_clients(folder
 def test_chunked_bodies_and_many_requests_on_one_connection(folder: Path) -> None:
     with (
         running(str(folder), "--workers", "1") as server,
-        socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection,
+        connect(server) as connection,
     ):
         for _ in range(50):
             connection.sendall(
@@ -152,7 +148,7 @@ def test_the_log_skips_ping_and_names_requests(folder: Path) -> None:
         server.call("/invocations", **ROW, x_request_id="seen-in-the-log")  # type: ignore[arg-type]
         server.call("/invocations", b"1,2", content_type="text/csv", x_request_id="refused-in-the-log")
         server.process.send_signal(signal.SIGTERM)
-        server.process.wait(30)
+        server.process.wait(300)
         text = server.log()
     assert '"POST /invocations" 200' in text
     assert "request_id=seen-in-the-log" in text
@@ -195,10 +191,7 @@ def test_a_worker_that_hangs_is_replaced(folder: Path) -> None:
     with running(str(folder), "--workers", "1", MODEL_SERVER_TIMEOUT="1") as server:
         (hanging,) = server.wait_for_workers(1)
         os.kill(hanging, signal.SIGSTOP)
-        deadline = time.monotonic() + 40
-        while time.monotonic() < deadline and server.workers() in ([hanging], []):
-            time.sleep(0.2)
-        assert server.workers() != [hanging]
+        wait_for(lambda: server.workers() not in ([hanging], []), server.log)
         wait_until_ready(server)
         assert server.invoke() == 200
 
@@ -214,7 +207,7 @@ def test_sigterm_to_process_1_ends_it_at_any_time(folder: Path, delay: float) ->
         stderr=subprocess.DEVNULL,
     )
     try:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 300
         children: list[str] = []
         while not children and time.monotonic() < deadline:
             children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
@@ -225,7 +218,7 @@ def test_sigterm_to_process_1_ends_it_at_any_time(folder: Path, delay: float) ->
             time.sleep(0.001)
         time.sleep(delay)
         os.kill(first, signal.SIGTERM)
-        assert process.wait(30) in (0, 143)
+        assert process.wait(300) in (0, 143)
     finally:
         process.kill()
 
@@ -245,7 +238,7 @@ def test_no_folder_for_temporary_files_is_no_traceback(folder: Path) -> None:
         preexec_fn=no_file_can_grow,
     )
     try:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 300
         while process.poll() is None and time.monotonic() < deadline:
             with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/ping") as answer:
                 assert answer.status == 200
@@ -253,31 +246,27 @@ def test_no_folder_for_temporary_files_is_no_traceback(folder: Path) -> None:
             time.sleep(0.1)
     finally:
         process.terminate()
-        text = process.communicate(timeout=30)[0].decode()
+        text = process.communicate(timeout=300)[0].decode()
     assert "Traceback" not in text
     assert process.returncode == 0 or (process.returncode == 1 and "--tmpfs /tmp" in text)
 
 
 def test_metrics_count_over_all_workers_and_never_fall(folder: Path) -> None:
-    def value(name: str) -> float:
-        lines = server.call("/metrics")[1].decode().splitlines()
-        return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(name))
-
     with running(str(folder), "--workers", "2") as server:
         answered = 'eigenline_requests_total{route="/invocations",status="200"}'
         for _ in range(40):
             assert server.invoke() == 200
         server.call("/invocations", b"1", content_type="text/csv")
-        assert value(answered) == 40
-        assert value('eigenline_requests_total{route="/invocations",status="400"}') == 1
-        assert value('eigenline_request_seconds_bucket{route="/invocations",le="+Inf"}') == 41
-        assert value('eigenline_request_seconds_count{route="/invocations"}') == 41
-        assert value("eigenline_worker_memory_bytes") > 2e7
-        for pid in server.workers():
+        assert server.metric(answered) == 40
+        assert server.metric('eigenline_requests_total{route="/invocations",status="400"}') == 1
+        assert server.metric('eigenline_request_seconds_bucket{route="/invocations",le="+Inf"}') == 41
+        assert server.metric('eigenline_request_seconds_count{route="/invocations"}') == 41
+        assert server.metric("eigenline_worker_memory_bytes") > 2e7
+        for pid in server.wait_for_workers(2):
             os.kill(pid, signal.SIGKILL)
         wait_until_ready(server)
         assert server.invoke() == 200
-        assert value(answered) == 41
+        assert server.metric(answered) == 41
         text = server.call("/metrics")[1].decode()
     for line in text.splitlines():
         assert re.fullmatch(r"# (HELP|TYPE) [a-z_]+ .+|[a-z_]+(\{([a-z]+=\"[^\"]*\",?)*\})? [0-9.e+-]+", line), (

@@ -20,17 +20,16 @@ from eigenline.algorithms.linear_learner.scoring import link
 from eigenline.algorithms.linear_learner.settings import Settings
 from eigenline.algorithms.linear_learner.thresholds import threshold_curve
 
-POWER: Final = 0.7
-FEWEST_ROWS: Final = (
-    1000  # with fewer left-out records, luck decides between two good models: the convex one stays
-)
-# Chosen: the robust model must be ahead by more than one standard error of the difference of errors. From so many
-# left-out records on any lead counts: ranking and probabilities are then known well enough for the two bounds
-# below to leave nothing to lose.
+# Chosen by cross-validation over ten binary tasks of 50,000 records: 0.7, the paper's, saves no more errors than 0.4
+# and costs half as much again of log loss and AUC; 0.2 saves a fifth fewer.
+POWER: Final = 0.4
+# With fewer left-out records luck decides between two good models: the convex one stays.
+FEWEST_ROWS: Final = 10_000
+# The robust model must be ahead by more than this, times the standard error of the difference of errors,
 STANDARD_ERRORS: Final = 1.0
-MANY_ROWS: Final = 10_000
-MOST_LOG_LOSS: Final = 1.05  # times the logistic model's, on left-out records
-MOST_AUC_LOST: Final = 0.002
+# and lose no more than this of the probabilities and of the ranking.
+MOST_LOG_LOSS: Final = 1.07  # times the logistic model's, on left-out records
+MOST_AUC_LOST: Final = 0.0075
 # The slopes of generalised cross entropy are smaller than the logistic ones, so the same L2 would weigh more: it
 # takes the model of the path whose L2 is nearest to this share of the logistic winner's.
 STRENGTH: Final = 1 / 6
@@ -101,9 +100,8 @@ class Comparison:
     @property
     def wins(self) -> bool:
         """Whether labels gain enough, and neither ranking nor probabilities lose beyond the bounds."""
-        lead = 0.0 if self.records >= MANY_ROWS else STANDARD_ERRORS * self.standard_error
         return (
-            self.errors_saved > lead
+            self.errors_saved > STANDARD_ERRORS * self.standard_error
             and self.log_loss <= MOST_LOG_LOSS * self.logistic_log_loss
             and self.auc >= self.logistic_auc - MOST_AUC_LOST
         )

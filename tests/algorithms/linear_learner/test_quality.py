@@ -48,15 +48,14 @@ def test_the_calibration_does_not_mind_the_scale(scale):
     [
         ({}, True),
         ({"errors_saved": 9.0}, False),
-        ({"errors_saved": 9.0, "records": 10_000}, True),
-        ({"errors_saved": 0.0, "records": 10_000}, False),
-        ({"log_loss": 0.53}, False),
-        ({"auc": 0.897}, False),
+        ({"errors_saved": 11.0}, True),
+        ({"log_loss": 0.54}, False),
+        ({"auc": 0.892}, False),
     ],
 )
 def test_the_robust_model_wins_within_its_bounds_only(change, wins):
     known = {
-        "records": 9_999,
+        "records": 10_000,
         "errors_saved": 30.0,
         "standard_error": 10.0,
         "log_loss": 0.51,

@@ -19,9 +19,9 @@ def table(rng):
 
 def outliers(rng):
     """Return labels that a plane explains, but for a few records far on the wrong side of it."""
-    X = rng.normal(size=(6000, 5))
-    y = (X[:, 0] + 0.1 * rng.normal(size=6000) > 0) * 1.0
-    wrong = rng.choice(6000, 200, replace=False)
+    X = rng.normal(size=(13_000, 5))
+    y = (X[:, 0] + 0.1 * rng.normal(size=13_000) > 0) * 1.0
+    wrong = rng.choice(13_000, 400, replace=False)
     X[wrong, 0], X[wrong, 1] = -30 * (y[wrong] - 0.5), 20
     return X.astype(np.float32), y
 
@@ -36,7 +36,7 @@ JOBS = {
     "L1": (table, {**REGRESSOR, "l1": "0.05"}, {"path", "refit"}),
     "a loss with corners": (table, {**REGRESSOR, "loss": "absolute_loss"}, {"path", "refit"}),
     "a user's optimizer": (outliers, {**BINARY, "optimizer": "sgd", "epochs": "3"}, {"alone"}),
-    "generalised cross entropy": (outliers, BINARY, {"path", "robust", "robust refit"}),
+    "generalised cross entropy": (outliers, BINARY, {"start", "path", "robust", "robust refit"}),
     "many features": (wide, BINARY, {"path", "refit"}),
 }
 

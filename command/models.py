@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,12 +17,14 @@ from eigenline.algorithms.errors import DataError, UserError
 from eigenline.algorithms.linear_learner.model import LinearLearnerModel
 from eigenline.algorithms.pca.model import PCAModel
 from eigenline.command.preparation import FILE, Preparation
+from eigenline.formats.artifact.columns_file import COLUMNS_FILE, read_column_names
 from eigenline.formats.artifact.model_file import read_artifact
 from eigenline.formats.artifact.model_tar import read_model_tar
 from eigenline.serve.models import ServedModel, load_model
 
 _SIDE_FILES = (
     FILE,
+    COLUMNS_FILE,
     "report.json",
     "coefficients.csv",
     "components.csv",
@@ -134,10 +136,19 @@ def open_model(place: str | Path) -> OpenedModel:
                 f"{first.feature_dim}: it belongs to another model."
             )
     else:
-        names = _object(files.get("report.json")).get("feature_names")
-        named = names if isinstance(names, list) and all(isinstance(name, str) for name in names) else None
-        preparation = Preparation.plain(first.feature_dim, named)
+        preparation = _of_names(first.feature_dim, files, path)
     return OpenedModel(path, served.pca, served.linear, preparation, files)
+
+
+def _of_names(feature_dim: int, files: Mapping[str, bytes], path: Path) -> Preparation:
+    """Return the preparation of a model that a SageMaker job trained: names where its data had them."""
+    if COLUMNS_FILE in files:
+        names = read_column_names(files[COLUMNS_FILE], feature_dim, name=f"{path}/{COLUMNS_FILE}")
+        plain = Preparation.plain(feature_dim, names.features)
+        return replace(plain, target=names.target, classes=names.classes)
+    found = _object(files.get("report.json")).get("feature_names")
+    named = found if isinstance(found, list) and all(isinstance(name, str) for name in found) else None
+    return Preparation.plain(feature_dim, named)
 
 
 def _bare_artifact(path: Path) -> ServedModel | None:

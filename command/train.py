@@ -91,7 +91,7 @@ def train_file(
             warnings = list(run_job(root, log, advance))
         for warning in warnings:
             click.echo(f"Note: {warning}")
-        install(root, output, assumed.preparation, {})
+        install(root, output, assumed.preparation)
         opened = open_model(output)
         _measure(opened, root, output)
         _say_result(opened, output, began)

@@ -27,6 +27,7 @@ from eigenline.algorithms.errors import UserError
 from eigenline.command.data_summary import held_out_rows
 from eigenline.command.preparation import FILE, Preparation
 from eigenline.command.tables.chunk import Table, csv_line
+from eigenline.formats.artifact.columns_file import COLUMNS_FILE, ColumnNames, write_column_names
 from eigenline.formats.recordio.writer import write_recordio_to
 
 _PROGRESS: Final = re.compile(r"#progress_metric: .*completed ([0-9.]+) %")
@@ -226,14 +227,17 @@ def _failure(folder: Path, code: int) -> str:
     return text.removeprefix("ClientError: ").removeprefix("AlgorithmError: ")
 
 
-def install(folder: Path, into: Path, preparation: Preparation, extra: Mapping[str, bytes]) -> None:
+def install(folder: Path, into: Path, preparation: Preparation) -> None:
     """Move the job's model to where the person wants it, the artifact last: whoever finds it finds everything."""
     into.mkdir(parents=True, exist_ok=True)
-    for old in (FILE, *extra):
+    for old in (FILE, COLUMNS_FILE, "report.html"):
         (into / old).unlink(missing_ok=True)
     (into / FILE).write_bytes(preparation.to_json())
-    for name, content in extra.items():
-        (into / name).write_bytes(content)
+    # The job knows its channel's header; names of classes, and whether columns had names, are known only here.
+    (folder / "model" / COLUMNS_FILE).unlink(missing_ok=True)
+    if preparation.named or preparation.classes is not None:
+        names = ColumnNames(preparation.feature_names, preparation.target, preparation.classes)
+        (into / COLUMNS_FILE).write_bytes(write_column_names(names))
     made = sorted((folder / "model").iterdir(), key=lambda path: path.name.startswith("model_"))
     for path in made:
         shutil.move(path, into / path.name)

@@ -71,6 +71,30 @@ class FileChannel:
         count, size = len(self.files), _sizes(self.files)
         return f"{count} file{'s' * (count != 1)}, {sum(size) / 1e6:,.1f} MB, {self._reader.describe()}"
 
+    def classes(self) -> frozenset[str]:
+        """Return the distinct labels where the target's column holds texts; nothing where it holds numbers.
+
+        Raises
+        ------
+        DataError
+            If a label is missing, or they are too many.
+        Stopped
+            Where the job was asked to stop.
+        """
+        found: frozenset[str] = frozenset()
+        for path in self.files:
+            with self._open(path) as file:
+                texts = self._reader.texts_of_labels(_mapped(file), str(path))
+                while True:
+                    with self._stopping.breaking_off():
+                        some = next(texts, None)
+                    if some is None:
+                        break
+                    found |= some
+            if not found:
+                break  # the first file's labels are numbers, and so are the others'
+        return found
+
     def identity(self) -> str:
         """Return a text that differs for other data: their type, and the files' names, sizes and content.
 
@@ -189,6 +213,10 @@ class PipeChannel:
                     f"{path} ends within a line: the writer of the pipe probably died. Where the data themselves "
                     "lack their last line end, add it."
                 )
+
+    def classes(self) -> frozenset[str]:
+        """Return nothing: who reads a pipe to find out its classes could not read it again."""
+        return frozenset()
 
     def describe(self) -> str:
         """Return what the channel is, for the log."""

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import gzip
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
 from eigenline.algorithms.batch import Batch
 from eigenline.algorithms.errors import DataError, UserError, excerpt
 from eigenline.container.configuration import ChannelDescription
+from eigenline.formats.artifact.columns_file import ColumnNames, write_column_names
 from eigenline.formats.columns import in_order_of
 from eigenline.formats.content_types import CSV, ContentType, parse_content_type
+from eigenline.formats.csv.text_labels import MOST_CLASSES, texts_of_labels
 from eigenline.formats.machine_limits import cpu_quota
 from eigenline.formats.read_buffer import GZIP_MAGIC, Source
 from eigenline.formats.reading import read_batches
@@ -40,6 +42,10 @@ class Columns:
     ----------
     names
         The features' names in the model's order; None until data with a header were read.
+    target
+        The label's name, where the train channel names it.
+    classes
+        Names of the classes, in the order of their numbers, where labels are texts.
     """
 
     def __init__(
@@ -49,6 +55,8 @@ class Columns:
         warn: Callable[[str], None] = lambda text: None,
     ) -> None:
         self.names: tuple[str, ...] | None = None
+        self.target: str | None = None
+        self.classes: tuple[str, ...] | None = None
         self.feature_dim = feature_dim
         self.num_classes = num_classes
         self._warn = warn
@@ -82,6 +90,38 @@ class Columns:
             return in_order_of(batch, self.names, f"{where}, line 1")
         except DataError as error:
             raise DataError(f"{error} The model's are those of {self._named_by}.") from error
+
+    def name_classes(self, found: Sequence[str]) -> None:
+        """Number the classes in the order of their names; of two, the second is the positive one.
+
+        Parameters
+        ----------
+        found
+            The distinct labels of the train channel; none where labels are numbers.
+
+        Raises
+        ------
+        DataError
+            If there are not as many as the hyperparameters say.
+        """
+        if not found:
+            return
+        names = sorted(found)
+        some = ", ".join(excerpt(name, 30) for name in names[:_MOST_NAMED])
+        some += f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+        if len(names) != self.num_classes:
+            said = "a binary_classifier has 2" if self.num_classes == 2 else f"num_classes is {self.num_classes}"
+            raise DataError(
+                f"The column {excerpt(self.target)}, which is the target, has {len(names)} different texts "
+                f"({some}), but {said}. Is it the column to predict?"
+            )
+        self.classes = tuple(names)
+
+    def names_file(self) -> bytes | None:
+        """Return the content of the artifact's ``columns.json``; None where the data had no names."""
+        if self.names is None:
+            return None
+        return write_column_names(ColumnNames(self.names, self.target, self.classes))
 
     def check_label_position(self, where: str) -> None:
         """Warn where the last feature is called what a label is called."""
@@ -127,6 +167,8 @@ class ChannelReader:
                 f"{excerpt(description.content_type)}."
             )
         self._kind = kind
+        if description.name == "train" and self._target is not None and labels == "required":
+            columns.target = self._target
         self._checked_label = self._target is not None or labels == "ignored"
 
     @property
@@ -156,6 +198,26 @@ class ChannelReader:
             self._kind = ContentType(CSV, {**self._kind.parameters, "label_size": "0"})
             self._stated += f"; no label, because lines have feature_dim={self._columns.feature_dim} values"
 
+    def texts_of_labels(self, source: Source, name: str) -> Iterator[frozenset[str]]:
+        """Yield the distinct labels of each block; nothing where no target is named, or labels are numbers.
+
+        Raises
+        ------
+        DataError
+            If they are more than classes can be.
+        """
+        if self._target is None or self._labels == "ignored" or self._columns.num_classes is None:
+            return
+        found: set[str] = set()
+        for some in texts_of_labels(source, self._kind, name):
+            found |= some
+            if len(found) > MOST_CLASSES:
+                raise DataError(
+                    f"Channel {self._channel!r}: {name}: the column {excerpt(self._target)}, which is the target, "
+                    f"has more than {MOST_CLASSES} different texts. Is it the column to predict?"
+                )
+            yield some
+
     def batches(self, source: Source, name: str) -> Iterator[tuple[Batch, int]]:
         """Read a source, columns in the model's order; yield with each batch how many bytes were read by then.
 
@@ -178,6 +240,7 @@ class ChannelReader:
             labels=self._labels,
             processes=max(1, int(cpu_quota())),
             num_classes=self._columns.num_classes if self._labels == "required" else None,
+            classes=self._columns.classes,
             observe=observe,
         )
         for batch in blocks:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import importlib
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, TextIO, cast
 
-from eigenline.algorithms.errors import DataError, Stopped, UserError
+from eigenline.algorithms.errors import DataError, Stopped, UserError, excerpt
 from eigenline.container.algorithm_choice import DISPLAY_NAMES, LINEAR_LEARNER, PCA, choose_algorithm
 from eigenline.container.channels import Channel, hold_in_memory, open_channels
 from eigenline.container.checkpoints import FolderCheckpoints, NoCheckpoints
@@ -27,6 +28,7 @@ from eigenline.container.startup_log import (
     resolved_hyperparameters,
 )
 from eigenline.container.stopping import Stopping
+from eigenline.formats.artifact.columns_file import COLUMNS_FILE
 from eigenline.formats.artifact.model_file import write_artifact
 from eigenline.formats.machine_limits import memory_limit
 from eigenline.version import version
@@ -90,6 +92,9 @@ def _train(folders: Folders, environment: Mapping[str, str], log: JobLog, stoppi
     columns = _columns(algorithm, settings, log)
     channels = open_channels(configuration.channels, folders.data, _LABELS[algorithm], stopping, columns, log)
     log_channels(log, channels, checkpoints=configuration.checkpoints is not None)
+    columns.name_classes(list(channels["train"].classes()))
+    if columns.classes is not None:
+        log.info(f"Labels are texts, numbered in their order: {', '.join(map(excerpt, columns.classes[:100]))}.")
     writable_folder(folders.model)
     context = JobContext(
         hold_in_memory(channels, memory_limit()),
@@ -99,7 +104,9 @@ def _train(folders: Folders, environment: Mapping[str, str], log: JobLog, stoppi
         columns,
     )
     outcome = job.run(settings, context)
-    _save(outcome, folders, configuration.hosts, log)
+    names = columns.names_file()
+    beside = outcome.reports if names is None else {**outcome.reports, COLUMNS_FILE: names}
+    _save(replace(outcome, reports=beside), folders, configuration.hosts, log)
     if stopping():
         log.info(f"Stopped by {stopping.signal_name}: the best model so far was saved.")
     log.info(f"Done in {time.perf_counter() - started:.2f} seconds; the model is in {folders.model}.")

@@ -31,6 +31,7 @@ def read_batches(
     processes: int = 1,
     num_classes: int | None = None,
     column_names: Sequence[str] | None = None,
+    classes: Sequence[str] | None = None,
     observe: Callable[[int], None] = lambda offset: None,
 ) -> Iterator[Batch]:
     """Read all records of a source, in order, as batches of about `block_bytes`.
@@ -62,6 +63,9 @@ def read_batches(
     column_names
         The features' names in the order of the model or of an earlier source. Features that carry names are put in
         this order; those without names are taken as they are.
+    classes
+        Names of the classes, in the order of their numbers, where a CSV source's target holds texts. Labels are
+        then the numbers.
     observe
         Receives with each batch how many (unpacked) bytes of the source were read by then.
 
@@ -76,7 +80,7 @@ def read_batches(
     if kind.media_type == CSV:
         block_bytes = max(1, block_bytes // _TEXT_SHARE)
     buffer = open_read_buffer(source, block_bytes, name=name)
-    for batch in _batches(buffer, kind, name, labels, feature_dim, processes, num_classes, column_names):
+    for batch in _batches(buffer, kind, name, labels, feature_dim, processes, num_classes, column_names, classes):
         observe(buffer.offset)
         yield batch
 
@@ -90,6 +94,7 @@ def _batches(
     processes: int,
     num_classes: int | None,
     column_names: Sequence[str] | None,
+    classes: Sequence[str] | None,
 ) -> Iterator[Batch]:
     if kind.media_type == RECORDIO:
         blocks = RecordIOReader(name, feature_dim).read(buffer)
@@ -97,7 +102,9 @@ def _batches(
     elif kind.media_type == CSV:
         from eigenline.formats.csv.reader import CsvReader
 
-        reader = CsvReader(kind, name, labels, feature_dim, processes=processes, num_classes=num_classes)
+        reader = CsvReader(
+            kind, name, labels, feature_dim, processes=processes, num_classes=num_classes, classes=classes
+        )
         for batch in reader.read(buffer):
             yield batch if column_names is None else in_order_of(batch, column_names, name)
     else:

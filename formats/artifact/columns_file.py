@@ -1,4 +1,4 @@
-"""``columns.json`` beside an artifact: the names of the model's features, in order, and of its label.
+"""``columns.json`` beside an artifact: the names of the model's features, in order, of its label and its classes.
 
 AWS's artifacts have no such file. A model without it takes columns by their place.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from eigenline.algorithms.errors import DataError
 
@@ -24,15 +24,20 @@ class ColumnNames:
         In the order in which the model takes them.
     target
         The label's name; None where there is none, or it is not known.
+    classes
+        The classes' names, in the order of their numbers; None where classes are numbers, or there are none.
     """
 
     features: tuple[str, ...]
     target: str | None = None
+    classes: tuple[str, ...] | None = None
 
 
 def write_column_names(names: ColumnNames) -> bytes:
     """Return the file's content; equal names give equal bytes."""
-    document = {"features": list(names.features), "target": names.target}
+    document: dict[str, object] = {"features": list(names.features), "target": names.target}
+    if names.classes is not None:
+        document["classes"] = list(names.classes)
     return (json.dumps(document, indent=1, ensure_ascii=False) + "\n").encode("utf-8", "replace")
 
 
@@ -57,17 +62,24 @@ def read_column_names(data: bytes, feature_dim: int | None = None, *, name: str 
         document = json.loads(data)
     except (ValueError, RecursionError):
         document = None
-    features = document.get("features") if isinstance(document, dict) else None
-    target = document.get("target") if isinstance(document, dict) else None
+    found = document if isinstance(document, dict) else {}
+    features, target, classes = (found.get(key) for key in ("features", "target", "classes"))
     if (
-        not isinstance(features, list)
-        or not all(map(_is_name, features))
+        not _are_names(features)
         or not (target is None or _is_name(target))
+        or not (classes is None or (_are_names(classes) and len(set(classes)) == len(classes) > 1))
     ):
-        raise DataError(f'{name}: expected {{"features": [names], "target": name or null}}.')
+        raise DataError(
+            f'{name}: expected {{"features": [names], "target": name or null, "classes": [names] or null}}, '
+            "and no class twice."
+        )
     if feature_dim is not None and len(features) != feature_dim:
         raise DataError(f"{name}: it has {len(features)} names, but the model takes {feature_dim} features.")
-    return ColumnNames(tuple(features), target)
+    return ColumnNames(tuple(features), target, None if classes is None else tuple(classes))
+
+
+def _are_names(values: Any) -> bool:
+    return isinstance(values, list) and all(map(_is_name, values))
 
 
 def _is_name(value: object) -> bool:

@@ -29,6 +29,7 @@ from eigenline.formats.csv.lines import (
 )
 from eigenline.formats.csv.numbers import parse_lines
 from eigenline.formats.csv.strict import BLANKS, is_number, parse_cells, split_cells
+from eigenline.formats.csv.text_labels import number_labels
 from eigenline.formats.labels import first_other, not_a_class
 from eigenline.formats.likely_causes import counted, other_format
 from eigenline.formats.read_buffer import ReadBuffer
@@ -62,6 +63,8 @@ class CsvReader:
         In how many processes to parse a long source.
     num_classes
         Labels must be whole numbers from 0 to one less; None: any number.
+    classes
+        Names of the classes, which stand in the target's column instead of their numbers; None: numbers do.
     """
 
     def __init__(
@@ -75,6 +78,7 @@ class CsvReader:
         sniff_header: bool = True,
         processes: int = 1,
         num_classes: int | None = None,
+        classes: Sequence[str] | None = None,
     ) -> None:
         self._name = name
         self._target = kind.target()
@@ -83,7 +87,9 @@ class CsvReader:
         self._header = kind.header() if self._target is None else True
         self._sniff_header = sniff_header
         self._feature_dim = feature_dim
-        self._processes = processes
+        self._classes = classes if self._target is not None and labels != "ignored" else None
+        # Texts are replaced before numbers are parsed, which the workers would not do.
+        self._processes = processes if self._classes is None else 1
         self._keep_labels = labels != "ignored" and self._label_size > 0
         self._may_have_no_label = labels == "optional" and not {"label_size", "target"} & set(kind.parameters)
         self._num_classes = num_classes
@@ -170,6 +176,9 @@ class CsvReader:
             stop = piece_end(data, place)
             self._refuse_endless(stop - place)
             text = data[place:stop].tobytes()
+            if self._classes is not None and self._names is not None:
+                first = self.lines + 1
+                text = number_labels(text, self._classes, self._label_start, self._names, first, self._name)
             table = self._parse(text)
             if not features.size and self._feature_dim is not None and len(table):
                 features, labels = self._reserve(data[place:])

@@ -139,6 +139,7 @@ def _cell_hint(cells: Sequence[str], column: int, line: int, is_label: bool) -> 
         return (
             " This column is taken for the label, which must be a number: encode classes as 0 and 1, or 0, 1, 2 "
             "and so on. If the label is another column, put it first, or name it: "
-            "'text/csv;header=present;target=NAME'."
+            "'text/csv;header=present;target=NAME'. Of a named column a classifier takes texts for classes, in "
+            "File mode."
         )
     return " Text categories must be encoded as numbers beforehand."

@@ -18,9 +18,13 @@ from eigenline.formats.artifact.model_tar import is_served_member, read_model_ta
 name = st.text(st.characters(codec="utf-8"), max_size=20)
 
 
-@given(st.lists(name, max_size=8).map(tuple), st.none() | name)
-def test_names_come_back(features, target):
-    names = ColumnNames(features, target)
+@given(
+    st.lists(name, max_size=8).map(tuple),
+    st.none() | name,
+    st.none() | st.lists(name, min_size=2, max_size=5, unique=True).map(tuple),
+)
+def test_names_come_back(features, target, classes):
+    names = ColumnNames(features, target, classes)
     data = write_column_names(names)
     assert read_column_names(data, len(features)) == names
     assert json.loads(data)["features"] == list(features)
@@ -47,6 +51,10 @@ def test_the_file_is_a_served_member_of_a_models_archive():
         b'{"features": [1]}',
         b'{"features": ["a"], "target": 1}',
         b'{"features": ["\\ud800"]}',
+        b'{"features": ["a"], "classes": "no"}',
+        b'{"features": ["a"], "classes": ["no", 1]}',
+        b'{"features": ["a"], "classes": ["no"]}',
+        b'{"features": ["a"], "classes": ["no", "no"]}',
         b"\xff",
         b"[" * 100_000,
     ],

@@ -18,6 +18,8 @@ from eigenline.algorithms.linear_learner.settings import Settings
 from eigenline.algorithms.linear_learner.thresholds import Choice, choose_threshold, threshold_curve
 from eigenline.algorithms.records import PairSum, Records
 
+# Chosen: models are compared as if so many more left-out records had been labelled by chance, and wrongly.
+WRONG_LABELS: Final = 0.25
 # Raw scores that are kept for thresholds: so many float32 over all models, however many records there are.
 SAMPLED_SCORES: Final = 16_000_000
 
@@ -174,6 +176,61 @@ class _MeanLossWork:
         return first
 
 
+def wrong_label_losses(
+    records: Records,
+    preparation: Preparation,
+    loss: Loss,
+    parameters: Floats,
+    outputs: int,
+    left_out: NDArray[np.int64] | None = None,
+) -> NDArray[np.float64]:
+    """Return what a classifier would lose on average if a record's label were another, shape (m,).
+
+    Parameters
+    ----------
+    parameters
+        For the features as `preparation` leaves them, shape (feature_dim + 1, m * outputs).
+    left_out
+        The fold whose records count for each model, shape (m,); None counts all.
+    """
+    total, weight = records.total(_WrongLabelWork(preparation, loss, parameters, outputs, left_out)).value
+    return np.asarray(total / np.maximum(weight, 1e-300))
+
+
+@dataclass(frozen=True, eq=False)
+class _WrongLabelWork:
+    preparation: Preparation
+    loss: Loss
+    parameters: Floats
+    outputs: int
+    left_out: NDArray[np.int64] | None
+
+    def begin(self) -> PairSum:
+        return PairSum.zeros((2, self.parameters.shape[1] // self.outputs))
+
+    def update(self, state: PairSum, batch: Batch, first: int) -> PairSum:
+        block = self.preparation.block(batch, first)
+        with np.errstate(all="ignore"):
+            raw = raw_scores(block, self.parameters, self.outputs)
+            if self.outputs == 1:
+                value, _ = self.loss.value_and_gradient(raw, 1 - block.labels)
+            else:  # the mean over all other classes
+                own, _ = self.loss.value_and_gradient(raw, block.labels)
+                of_label = np.take_along_axis(raw, block.labels.astype(np.intp)[:, :, None], axis=2)[:, :, 0]
+                value = own + of_label - (raw.sum(axis=2) - of_label) / (self.outputs - 1)
+            counts = np.ones_like(value) if block.sample_weights is None else block.sample_weights[:, None]
+            if self.left_out is not None and block.folds is not None:
+                counts = counts * (block.folds[:, None] == self.left_out)
+            counts = np.broadcast_to(counts, value.shape)
+            sums = np.stack([(counts * value).sum(axis=0), counts.sum(axis=0)])
+        state.add(sums)
+        return state
+
+    def merge(self, first: PairSum, second: PairSum) -> PairSum:
+        first.merge(second)
+        return first
+
+
 def best_thresholds(raw: RawScores, settings: Settings) -> list[Choice]:
     """Return each model's best threshold of the published score, and the criterion's value there."""
     scores = np.ascontiguousarray(link(raw.scores, settings.resolved_loss).T)
@@ -184,6 +241,19 @@ def best_thresholds(raw: RawScores, settings: Settings) -> list[Choice]:
         else Choice(0.5, -np.inf)
         for column in scores
     ]
+
+
+def as_if_some_were_wrong(
+    losses: NDArray[np.float64], wrong: NDArray[np.float64], count: int
+) -> NDArray[np.float64]:
+    """Return mean losses over `count` left-out records and a quarter of a record that has another label.
+
+    Where few left-out records are all labelled right, the mean loss falls with the strength of regularisation
+    without end, and the most confident model would be taken; but n records without an error do not show that there
+    are none. Chosen by cross-validated losses over 71 tables: a quarter of a record; none is worse on small
+    tables that a plane nearly separates, a whole one everywhere else. Related to Laplace's rule of succession.
+    """
+    return np.asarray((count * losses + WRONG_LABELS * wrong) / (count + WRONG_LABELS))
 
 
 def standard_error(best: float, count: int) -> float:

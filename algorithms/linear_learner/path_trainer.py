@@ -20,11 +20,13 @@ from eigenline.algorithms.hyperparameters import AUTO
 from eigenline.algorithms.linear_learner.checkpoint import Checkpoint
 from eigenline.algorithms.linear_learner.evaluation import (
     RawScores,
+    as_if_some_were_wrong,
     best_thresholds,
     choose_model,
     mean_losses,
     score_left_out,
     score_records,
+    wrong_label_losses,
 )
 from eigenline.algorithms.linear_learner.finish import Finished
 from eigenline.algorithms.linear_learner.hyperparameter_grid import HyperparameterGrid
@@ -105,6 +107,7 @@ class _Explored:
     grid: HyperparameterGrid
     train_losses: NDArray[np.float64]
     losses: NDArray[np.float64]
+    compared: NDArray[np.float64]  # the losses with what makes those of few records safe to compare
     criteria: NDArray[np.float64]
     raw: RawScores | None
     parameters: NDArray[np.float64]  # shape (feature_dim + 1, models, folds, outputs)
@@ -118,6 +121,7 @@ class _Explored:
             self.grid.take(kept),
             self.train_losses[kept],
             self.losses[kept],
+            self.compared[kept],
             self.criteria[kept],
             None if raw is None else RawScores(raw.scores[:, kept], raw.labels, raw.weights),
             self.parameters[:, kept],
@@ -130,6 +134,7 @@ class _Explored:
             self.grid.beside(more.grid),
             np.concatenate([self.train_losses, more.train_losses]),
             np.concatenate([self.losses, more.losses]),
+            np.concatenate([self.compared, more.compared]),
             np.concatenate([self.criteria, more.criteria]),
             None if self.raw is None or more.raw is None else self.raw.beside(more.raw),
             np.concatenate([self.parameters, more.parameters], axis=1),
@@ -284,8 +289,40 @@ class _Path:
         shape = (len(begin), count, folds, settings.num_outputs)
         converged = np.asarray(point.converged.reshape(count, folds).all(axis=1))
         return _Explored(
-            grid, train_losses, losses, criteria, raw, point.parameters.reshape(shape), converged
+            grid,
+            train_losses,
+            losses,
+            self._compared(objective, point.parameters, losses),
+            criteria,
+            raw,
+            point.parameters.reshape(shape),
+            converged,
         ), point
+
+    def _compared(
+        self, objective: Objective, parameters: NDArray[np.float64], losses: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Return the losses that models are compared by: those of a classifier's few records are made safe."""
+        training_data, split = self.training_data, self.split
+        settings = training_data.settings
+        records, channel = objective.records, training_data.validation_records
+        of_channel = split.kind is SplitKind.VALIDATION_CHANNEL
+        if of_channel:
+            assert channel is not None
+            records = channel
+        count = records.count or 0
+        if settings.is_regression or split.kind is SplitKind.TRAINING or count >= SAMPLED_ROWS:
+            return losses
+        loss, outputs = training_data.loss, settings.num_outputs
+        if of_channel:
+            raw = training_data.raw_parameters(parameters)
+            wrong = wrong_label_losses(records, training_data.raw_preparation, loss, raw, outputs)
+        else:
+            effective, left_out = objective.effective(parameters), objective.left_out
+            wrong = wrong_label_losses(records, objective.preparation, loss, effective, outputs, left_out)
+            wrong = wrong.reshape(len(losses), -1).mean(axis=1)
+            count = count * len(split.left_out) // split.folds
+        return as_if_some_were_wrong(losses, wrong, count)
 
     def _epoch(
         self,
@@ -462,7 +499,7 @@ class _Path:
         comparable = len(np.unique(explored.grid.positive_example_weight)) == 1
         count = 0 if explored.raw is None else len(explored.raw)
         winner = choose_model(
-            explored.losses, explored.criteria, count, self.training_data.settings, comparable=comparable
+            explored.compared, explored.criteria, count, self.training_data.settings, comparable=comparable
         )
         self.explored = explored
         self.best = _Best(explored.parameters[:, winner].mean(axis=1), winner)

@@ -20,8 +20,8 @@ from eigenline.algorithms.linear_learner.scoring import link
 from eigenline.algorithms.linear_learner.settings import Settings
 from eigenline.algorithms.linear_learner.thresholds import threshold_curve
 
-# Chosen by cross-validation over ten binary tasks of 50,000 records: 0.7, the paper's, saves no more errors than 0.4
-# and costs half as much again of log loss and AUC; 0.2 saves a fifth fewer.
+# Chosen by cross-validation over ten binary tasks of 50,000 records: 0.7, the paper's, saves no more errors than
+# 0.4 and costs half as much again of log loss and AUC; 0.2 saves a fifth fewer.
 POWER: Final = 0.4
 # With fewer left-out records luck decides between two good models: the convex one stays.
 FEWEST_ROWS: Final = 10_000

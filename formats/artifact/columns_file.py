@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 from eigenline.algorithms.errors import DataError
 
@@ -62,8 +62,8 @@ def read_column_names(data: bytes, feature_dim: int | None = None, *, name: str 
         document = json.loads(data)
     except (ValueError, RecursionError):
         document = None
-    found = document if isinstance(document, dict) else {}
-    features, target, classes = (found.get(key) for key in ("features", "target", "classes"))
+    found: dict[str, Any] = document if isinstance(document, dict) else {}
+    features, target, classes = found.get("features"), found.get("target"), found.get("classes")
     if (
         not _are_names(features)
         or not (target is None or _is_name(target))
@@ -78,7 +78,7 @@ def read_column_names(data: bytes, feature_dim: int | None = None, *, name: str 
     return ColumnNames(tuple(features), target, None if classes is None else tuple(classes))
 
 
-def _are_names(values: Any) -> bool:
+def _are_names(values: Any) -> TypeGuard[list[str]]:
     return isinstance(values, list) and all(map(_is_name, values))
 
 

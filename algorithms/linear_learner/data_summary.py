@@ -199,7 +199,9 @@ def _moments_of_first(batches: Iterable[Batch], settings: Settings, left: int) -
         _add_moments(features, labels, part, settings)
         left -= len(part)
         if left <= 0:
-            break
+            return features, labels
+    if not features.weight:  # the stop came before they were read again
+        raise Stopped
     return features, labels
 
 

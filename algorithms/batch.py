@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeGuard
 
@@ -86,14 +86,16 @@ class Batch:
 
         Products of strided rows cost up to three times as much, and picking rows of them copies them all.
         """
-        arrays = [self.labels, self.weights]
-        if isinstance(self.features, np.ndarray):
-            arrays.append(self.features)
+        arrays: list[NDArray[Any] | None] = [self.labels, self.weights]
+        features = self.features
+        if isinstance(features, np.ndarray):
+            arrays.append(features)
+        else:
+            arrays += [features.data, features.indices, features.indptr]
         if all(array is None or (array.flags.c_contiguous and array.flags.aligned) for array in arrays):
             return self
-        features = self.features
         return Batch(
-            _contiguous(features) if isinstance(features, np.ndarray) else features,
+            _contiguous(features) if isinstance(features, np.ndarray) else features.copy(),
             None if self.labels is None else _contiguous(self.labels),
             None if self.weights is None else _contiguous(self.weights),
             self.column_names,
@@ -108,9 +110,6 @@ class Batches(Protocol):
     """
 
     def __iter__(self) -> Iterator[Batch]: ...
-
-
-Channels: TypeAlias = Mapping[str, Batches]
 
 
 class HeldBatches:

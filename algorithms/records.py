@@ -7,15 +7,17 @@ threads, elsewhere on many hosts. Three rules make the result the same bytes for
 - positions are global: `first` is a block's place among all records, whoever holds them, and whatever is drawn,
   split or sampled is drawn by a hash of the position;
 - blocks are cut within a batch of the source, so they do not depend on who reads them;
-- sums that grow with the records are `PairSum`, and they are merged in the order of the records.
+- sums that grow with the records are `PairSum`, which do not depend on how their terms are grouped, and what is
+  kept of the records themselves is kept `InOrder` of their positions, whoever read them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
-from typing import Any, Final, Protocol, Self, TypeVar
+from operator import itemgetter
+from typing import Any, Final, Generic, Protocol, Self, TypeVar, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +27,7 @@ from eigenline.algorithms.blas_threads import in_order
 from eigenline.algorithms.errors import Stopped as Stopped
 
 State = TypeVar("State")
+Item = TypeVar("Item")
 
 # A block's features and its products should stay in the processor's cache, and outweigh Python's overhead.
 _BLOCK_BYTES: Final = 4_000_000
@@ -34,7 +37,7 @@ class Work(Protocol[State]):
     """What one pass adds up. Small, pure and picklable: it travels to where the records are.
 
     ``update(state, block, first)`` must equal ``merge(state, update(begin(), block, first))`` to the bit: a
-    block's own sum is computed first and then added.
+    block's own sum is computed first and then added. Blocks come in any order, and any sums are merged.
     """
 
     def begin(self) -> State:
@@ -44,7 +47,7 @@ class Work(Protocol[State]):
         """Add a block whose first record stands at position `first` among all records; may change `state`."""
 
     def merge(self, first: State, second: State) -> State:
-        """Add the sum over later records to the sum over earlier ones; may change `first`."""
+        """Add the sum over other records to the sum over some; may change `first`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,7 @@ class PassProgress:
     feature_dim: int
 
 
+@runtime_checkable
 class Records(Protocol):
     """The records of a channel, wherever they are.
 
@@ -90,8 +94,18 @@ class Records(Protocol):
             Where the job was asked to stop before any record came.
         """
 
-    def total(self, work: Work[State]) -> State:
+    def total(self, work: Work[State], *, exact: bool = True, block_bytes: int | None = None) -> State:
         """Make one pass and return its sum.
+
+        Parameters
+        ----------
+        work
+            What is added up.
+        exact
+            False where the work needs no more of the positions than that they grow in the order of the records:
+            that spares the pass which counts the records of parts that come before others.
+        block_bytes
+            Size of a block, where it is not the usual one.
 
         Raises
         ------
@@ -176,38 +190,15 @@ class RecordsHere:
         if isinstance(self._batches, HeldBatches):
             self._batches.release()
 
-    def total(self, work: Work[State]) -> State:
+    def total(self, work: Work[State], *, exact: bool = True, block_bytes: int | None = None) -> State:
         """Make one pass and return its sum; see `Records`."""
-        state = work.begin()
-        try:
-            if self._threads < 2:
-                for first, block in self._blocks():
-                    state = work.update(state, block, first)
-                return state
-            for part in self._parts(work):
-                state = work.merge(state, part)
-        except Stopped:
-            raise Stopped(state) from None
-        return state
-
-    def _parts(self, work: Work[State]) -> Iterator[State]:
-        """Yield the sum over each block by itself, in order."""
-
-        def alone(item: tuple[int, Batch]) -> State:
-            first, block = item
-            return work.update(work.begin(), block, first)
-
-        return in_order(alone, self._blocks(), self._threads)
+        return add_up(work, self._blocks(block_bytes or self._block_bytes), self._threads)
 
     def sample(self, count: int) -> Batch:
         """Return about `count` records; see `Records`."""
-        if self.count is None:
-            self.total(_Nothing())
-        share = count / max(1, self.count or 0)
-        picked = [part for first, block in self._blocks() if len(part := _pick(block, first, share))]
-        return concatenate(picked)
+        return sample_of(self, count)
 
-    def _blocks(self) -> Iterator[tuple[int, Batch]]:
+    def _blocks(self, block_bytes: int) -> Iterator[tuple[int, Batch]]:
         """Yield each block of one pass with the position of its first record."""
         self.passes += 1
         records = blocks = num_bytes = 0
@@ -216,7 +207,7 @@ class RecordsHere:
             source = chain(self._begun[:1], self._begun[1])
             self._begun = None
         for batch in source:
-            for block in cut(batch, self._block_bytes):
+            for block in cut(batch, block_bytes):
                 if self._stopping():
                     raise Stopped
                 yield self._first + records, block
@@ -227,6 +218,44 @@ class RecordsHere:
         if self._stopping():  # a source that was stopped ends early, and its pass is not complete
             raise Stopped
         self.count = records
+
+
+def as_records(source: Batches | Records, stopping: Callable[[], bool] = lambda: False) -> Records:
+    """Return records as they are, and batches as records that this process reads in one thread."""
+    return source if isinstance(source, Records) else RecordsHere(source, stopping=stopping)
+
+
+def add_up(work: Work[State], blocks: Iterator[tuple[int, Batch]], threads: int = 1) -> State:
+    """Add up blocks, each given with the position of its first record.
+
+    Raises
+    ------
+    Stopped
+        Where the blocks end with it: with the sum so far.
+    """
+    state = work.begin()
+
+    def alone(item: tuple[int, Batch]) -> State:
+        first, block = item
+        return work.update(work.begin(), block, first)
+
+    try:
+        if threads < 2:
+            for first, block in blocks:
+                state = work.update(state, block, first)
+            return state
+        for part in in_order(alone, blocks, threads):
+            state = work.merge(state, part)
+    except Stopped:
+        raise Stopped(state) from None
+    return state
+
+
+def sample_of(records: Records, count: int) -> Batch:
+    """Return about `count` of some records; see `Records.sample`."""
+    if records.count is None:
+        records.total(Counting())
+    return concatenate(records.total(_Picking(count / max(1, records.count or 0))).values)
 
 
 def cut(batch: Batch, block_bytes: int = _BLOCK_BYTES) -> Iterable[Batch]:
@@ -300,7 +329,33 @@ class PairSum:
         self.low[...] += other.low
 
 
-class _Nothing:
+@dataclass(frozen=True, slots=True, eq=False)
+class InOrder(Generic[Item]):
+    """What a pass keeps of the records, rather than adds up, in the order of the records, whoever read them.
+
+    Attributes
+    ----------
+    items
+        Each with the position of the block that it is of, in any order.
+    """
+
+    items: list[tuple[int, Item]] = field(default_factory=list)
+
+    @property
+    def values(self) -> list[Item]:
+        """The items in the order of the records."""
+        return [item for _, item in sorted(self.items, key=itemgetter(0))]
+
+    def add(self, first: int, item: Item) -> None:
+        """Keep an item of the block whose first record stands at position `first`."""
+        self.items.append((first, item))
+
+    def merge(self, other: InOrder[Item]) -> None:
+        """Keep the items of other blocks too."""
+        self.items.extend(other.items)
+
+
+class Counting:
     """The work of a pass that only counts."""
 
     def begin(self) -> None:
@@ -311,6 +366,28 @@ class _Nothing:
 
     def merge(self, first: None, second: None) -> None:
         """Add nothing."""
+
+
+@dataclass(frozen=True)
+class _Picking:
+    """The work of a pass that keeps a share of the records."""
+
+    share: float
+
+    def begin(self) -> InOrder[Batch]:
+        """Return nothing."""
+        return InOrder()
+
+    def update(self, state: InOrder[Batch], batch: Batch, first: int) -> InOrder[Batch]:
+        """Keep a copy of some records."""
+        if len(part := _pick(batch, first, self.share)):
+            state.add(first, part)
+        return state
+
+    def merge(self, first: InOrder[Batch], second: InOrder[Batch]) -> InOrder[Batch]:
+        """Keep both."""
+        first.merge(second)
+        return first
 
 
 _SAMPLE_SEED: Final = 0x5A3B1E

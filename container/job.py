@@ -9,9 +9,10 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from eigenline.algorithms.batch import Channels
+from eigenline.algorithms.batch import Batches
 from eigenline.algorithms.linear_learner.model import LinearLearnerModel
 from eigenline.algorithms.pca.model import PCAModel
+from eigenline.algorithms.records import Records
 from eigenline.container.columns import Columns
 from eigenline.container.job_log import JobLog
 
@@ -33,7 +34,7 @@ class Checkpoints(Protocol):
 class JobContext:
     """Everything a job may touch outside the maths."""
 
-    channels: Channels
+    channels: Mapping[str, Batches | Records]
     log: JobLog
     checkpoints: Checkpoints
     stopping: Callable[[], bool]  # True once SIGTERM arrived: finish with the best model so far

@@ -9,7 +9,7 @@ from eigenline.algorithms.linear_learner.metrics import Scores, score_channel, w
 from eigenline.algorithms.linear_learner.reports import Notice, PassReport, Prepared, State, Trained
 from eigenline.algorithms.linear_learner.settings import Settings, read_settings
 from eigenline.algorithms.linear_learner.training import train
-from eigenline.algorithms.linear_learner.training_data import CheckedBatches
+from eigenline.algorithms.linear_learner.training_data import checked
 from eigenline.container.job import JobContext, Outcome
 from eigenline.container.linear_learner_log import TrainingLines
 from eigenline.container.linear_learner_reports import confusions, reports, summary
@@ -119,6 +119,6 @@ def _score(settings: Settings, context: JobContext, trained: Trained, channel: s
     model = trained.model
     if settings.is_binary:
         model = with_weight(model, trained.winner.hyperparameters["positive_example_weight"])
-    batches = CheckedBatches(context.channels[channel], settings, channel, model.feature_dim)
-    found = score_channel(model, settings, batches)
+    records = checked(context.channels[channel], settings, channel, model.feature_dim)
+    found = score_channel(model, settings, records)
     return None if context.stopping() else found

@@ -15,7 +15,8 @@ from eigenline.algorithms.pca.explained import Explained, ExplainedWork
 from eigenline.algorithms.pca.model import PCAModel
 from eigenline.algorithms.pca.settings import PCASettings, read_settings
 from eigenline.algorithms.pca.training import Stage, TrainedPCA, train
-from eigenline.algorithms.records import PassProgress, RecordsHere
+from eigenline.algorithms.records import PassProgress, Records, RecordsHere, as_records
+from eigenline.cluster.records_on_workers import RecordsOnWorkers
 from eigenline.container.job import JobContext, Outcome
 from eigenline.container.job_log import JobLog
 from eigenline.container.pca_reports import reports, summary
@@ -64,9 +65,14 @@ def _train(settings: PCASettings, context: JobContext) -> tuple[TrainedPCA, dict
     log.info(f"The default executor is <{executor} on cpu(0)>.")
     lines = _TrainingLines(settings, log, executor, began)
     resume = context.checkpoints.load()
-    records = RecordsHere(
-        context.channels["train"], stopping=context.stopping, observe=lines.read, block_bytes=BLOCK_BYTES
-    )
+    records: RecordsHere | RecordsOnWorkers
+    channel = context.channels["train"]
+    if isinstance(channel, RecordsOnWorkers):
+        records = channel
+        records.observe, records.block_bytes = lines.read, BLOCK_BYTES
+    else:
+        assert not isinstance(channel, Records)
+        records = RecordsHere(channel, stopping=context.stopping, observe=lines.read, block_bytes=BLOCK_BYTES)
     if resume is not None:
         records.passes = passes_of(resume)
 
@@ -193,9 +199,9 @@ def _counts(records: int, batches: int, passes: int) -> dict[str, tuple[float, f
     return {name: (float(value), value) for name, value in values.items()}
 
 
-def _measure(model: PCAModel, channel: Batches, context: JobContext) -> Explained | None:
+def _measure(model: PCAModel, channel: Batches | Records, context: JobContext) -> Explained | None:
     """Measure a model on the test channel; None where that has no records, or the job was stopped."""
-    records = RecordsHere(channel, stopping=context.stopping)
+    records = as_records(channel, context.stopping)
     work = ExplainedWork(model)
     try:
         head = records.head()
@@ -207,7 +213,7 @@ def _measure(model: PCAModel, channel: Batches, context: JobContext) -> Explaine
                 f"have {model.feature_dim}. Expected the same columns in both."
             )
         records.release()  # read once
-        sums = records.total(work)
+        sums = records.total(work, exact=False)
     except Stopped:
         return None
     except RecordsError as error:

@@ -16,7 +16,8 @@ ROOT = Path(__file__).parents[1]
 ALLOWED_ROOMS: dict[str, set[str]] = {
     "algorithms": set(),
     "formats": {"algorithms"},
-    "container": {"algorithms", "formats"},
+    "cluster": {"algorithms"},
+    "container": {"algorithms", "formats", "cluster"},
     "serve": {"algorithms", "formats"},
     "command": {"algorithms", "formats", "container", "serve"},
 }

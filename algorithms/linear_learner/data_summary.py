@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from itertools import pairwise
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from eigenline.algorithms.batch import Batch, Batches, is_sparse
-from eigenline.algorithms.errors import DataError, excerpt
+from eigenline.algorithms.errors import DataError, Stopped, excerpt
 from eigenline.algorithms.linear_learner.scaling import Moments
 from eigenline.algorithms.linear_learner.settings import Settings
+from eigenline.algorithms.records import InOrder, PairSum, Records, as_records
+
+_WHOLE_BATCHES: Final = 1 << 62  # bytes of a block
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +52,7 @@ class DataSummary:
 
 
 def summarise(
-    batches: Batches,
+    source: Batches | Records,
     settings: Settings,
     channel: str = "train",
     stopping: Callable[[], bool] = lambda: False,
@@ -62,68 +66,149 @@ def summarise(
     ------
     DataError
         For missing or impossible labels, values that are not finite, the wrong width, or no record at all.
+    Stopped
+        Where the job was asked to stop before there was a record.
     """
-    rows, changes, last, total = 0, 0, np.nan, 0.0
-    moments = _ScalerMoments(settings, _scaler_rows(settings))
-    num_classes = 2 if settings.is_binary else settings.num_classes
-    classes = None if settings.is_regression else np.zeros(num_classes)
-    first: Batch | None = None
-    for batch in _checked(batches, settings, channel):
-        if first is None:
-            first = batch
-        labels = batch.labels
-        assert labels is not None
-        total += len(batch) if batch.weights is None else float(batch.weights.sum(dtype=np.float64))
-        changes += int(np.count_nonzero(labels[1:] != labels[:-1])) + int(last != labels[0])
-        last = float(labels[-1])
-        if classes is not None:
-            classes += np.bincount(labels.astype(np.intp), batch.weights, minlength=num_classes)
-        if not settings.as_aws:
-            moments.update(batch)
-        rows += len(batch)
-        if stopping():
-            break
-    if first is None or total <= 0:
-        raise DataError(f"{channel}: holds no record" + (" of positive weight" if first is not None else ""))
+    records = as_records(source, stopping)
+    head = records.head()
+    if head is None:
+        raise DataError(f"{channel}: holds no record")
+    check_batch(head, settings, channel, 0)
+    work = _SummaryWork(settings, channel, *_first_record(head))
+    try:
+        found = records.total(work, block_bytes=_WHOLE_BATCHES)
+    except Stopped as stop:
+        if stop.partial is None or not stop.partial.pieces.items:
+            raise
+        found = stop.partial
+    pieces = found.pieces.values
+    rows, total = sum(piece.rows for piece in pieces), float(found.weight.value)
+    if total <= 0:
+        raise DataError(f"{channel}: holds no record of positive weight")
+    features, labels = found.features, found.labels
     if settings.as_aws:
+        assert not isinstance(source, Records)
         whole = rows // settings.mini_batch_size * settings.mini_batch_size
-        moments = _ScalerMoments(settings, min(_scaler_rows(settings), whole or rows))
-        for batch in batches:
-            moments.update(batch)
-            if moments.left <= 0:
-                break
+        features, labels = _moments_of_first(source, settings, min(_scaler_rows(settings), whole or rows))
+    classes = None if found.classes is None else found.classes.value
+    changes = sum(piece.changes for piece in pieces)
+    changes += sum(one.last != two.first for one, two in pairwise(pieces))
     # of shuffled records, two neighbours differ with probability 1 - sum of squared shares
     expected = 0 if classes is None else (1 - np.sum((classes / total) ** 2)) * rows
     return DataSummary(
         rows,
         total,
-        max(1, first.num_bytes // len(first)),
-        first.feature_dim,
-        is_sparse(first.features),
-        first.column_names,
-        moments.features,
-        moments.labels,
+        max(1, pieces[0].num_bytes // pieces[0].rows),
+        head.feature_dim,
+        is_sparse(head.features),
+        head.column_names,
+        features,
+        labels,
         classes,
-        rows >= 100 and changes < 0.1 * expected,
+        rows >= 100 and 1 + changes < 0.1 * expected,
     )
 
 
-class _ScalerMoments:
-    """Moments of the first `left` records' features and, for regression, labels."""
+class _Piece(NamedTuple):
+    """What is known of a block: its size, its first and last label, and how often neighbours differ in it."""
 
-    def __init__(self, settings: Settings, left: int) -> None:
-        self.left = left
-        self.features, self.labels = Moments(), Moments()
-        self._of_labels = settings.is_regression
+    rows: int
+    num_bytes: int
+    first: float
+    last: float
+    changes: int
 
-    def update(self, batch: Batch) -> None:
-        if self.left <= 0:
-            return
-        part = batch if len(batch) <= self.left else batch.rows(0, self.left)
-        self.left -= len(part)
-        self.features.update(part.features, part.weights)
-        if self._of_labels and part.labels is not None:
-            self.labels.update(part.labels[:, None].astype(np.float64), part.weights)
+
+@dataclass(frozen=True, eq=False)
+class _Summary:
+    """What `_SummaryWork` adds up."""
+
+    pieces: InOrder[_Piece]
+    weight: PairSum
+    classes: PairSum | None
+    features: Moments
+    labels: Moments
+
+
+@dataclass(frozen=True, eq=False)
+class _SummaryWork:
+    """The work of the first pass: checks, counts and moments.
+
+    Attributes
+    ----------
+    settings, channel
+        The request; what errors call the records.
+    first_features, first_label
+        Of the first record, what sums are taken relative to; None for zero.
+    """
+
+    settings: Settings
+    channel: str
+    first_features: NDArray[Any] | None
+    first_label: NDArray[Any]
+
+    def begin(self) -> _Summary:
+        settings = self.settings
+        classes = (
+            None if settings.is_regression else PairSum.zeros(2 if settings.is_binary else settings.num_classes)
+        )
+        moments = Moments(self.first_features), Moments(self.first_label)
+        return _Summary(InOrder(), PairSum.zeros(()), classes, *moments)
+
+    def update(self, state: _Summary, batch: Batch, first: int) -> _Summary:
+        settings, labels = self.settings, batch.labels
+        check_batch(batch, settings, self.channel, first)
+        assert labels is not None
+        weight = len(batch) if batch.weights is None else batch.weights.sum(dtype=np.float64)
+        state.weight.add(np.asarray(weight, np.float64))
+        changes = int(np.count_nonzero(labels[1:] != labels[:-1]))
+        piece = _Piece(len(batch), batch.num_bytes, float(labels[0]), float(labels[-1]), changes)
+        state.pieces.add(first, piece)
+        if state.classes is not None:
+            size = len(state.classes.high)
+            counts = np.bincount(labels.astype(np.intp), batch.weights, minlength=size)
+            state.classes.add(counts.astype(np.float64))
+        left = _scaler_rows(settings) - first
+        if left > 0 and not settings.as_aws:
+            _add_moments(
+                state.features, state.labels, batch.rows(0, left) if left < len(batch) else batch, settings
+            )
+        return state
+
+    def merge(self, first: _Summary, second: _Summary) -> _Summary:
+        first.pieces.merge(second.pieces)
+        first.weight.merge(second.weight)
+        if first.classes is not None and second.classes is not None:
+            first.classes.merge(second.classes)
+        first.features.merge(second.features)
+        first.labels.merge(second.labels)
+        return first
+
+
+def _first_record(head: Batch) -> tuple[NDArray[Any] | None, NDArray[Any]]:
+    assert head.labels is not None
+    features = None if is_sparse(head.features) else np.array(head.features[0])
+    return features, np.array(head.labels[:1])
+
+
+def _moments_of_first(batches: Iterable[Batch], settings: Settings, left: int) -> tuple[Moments, Moments]:
+    """Return the moments of the first `left` records' features and labels, and read no more than these."""
+    features, labels = Moments(), Moments()
+    for batch in batches:
+        part = batch if len(batch) <= left else batch.rows(0, left)
+        _add_moments(features, labels, part, settings)
+        left -= len(part)
+        if left <= 0:
+            return features, labels
+    if not features.weight:  # the stop came before they were read again
+        raise Stopped
+    return features, labels
+
+
+def _add_moments(features: Moments, labels: Moments, batch: Batch, settings: Settings) -> None:
+    features.update(batch.features, batch.weights)
+    if settings.is_regression and batch.labels is not None:
+        labels.update(batch.labels[:, None].astype(np.float64), batch.weights)
 
 
 def _scaler_rows(settings: Settings) -> int:
@@ -135,16 +220,6 @@ def _scaler_rows(settings: Settings) -> int:
     if settings.as_aws:
         return (settings.num_point_for_scaler // size + 1) * size  # the batch that passes the number is read whole
     return settings.num_point_for_scaler if settings.is_set("num_point_for_scaler") else 2**62
-
-
-def _checked(batches: Iterable[Batch], settings: Settings, channel: str) -> Iterator[Batch]:
-    rows = 0
-    for batch in batches:
-        if len(batch) == 0:
-            continue
-        check_batch(batch, settings, channel, rows)
-        yield batch
-        rows += len(batch)
 
 
 def check_batch(batch: Batch, settings: Settings, channel: str, first_row: int) -> None:

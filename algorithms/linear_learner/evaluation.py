@@ -16,7 +16,7 @@ from eigenline.algorithms.linear_learner.rows import Preparation
 from eigenline.algorithms.linear_learner.scoring import link
 from eigenline.algorithms.linear_learner.settings import Settings
 from eigenline.algorithms.linear_learner.thresholds import Choice, choose_threshold, threshold_curve
-from eigenline.algorithms.records import PairSum, Records
+from eigenline.algorithms.records import InOrder, PairSum, Records
 
 # Chosen: models are compared as if so many more left-out records had been labelled by chance, and wrongly.
 WRONG_LABELS: Final = 0.25
@@ -68,13 +68,14 @@ def score_left_out(objective: Objective, parameters: NDArray[np.float64], left_o
     work = _ScoresWork(
         objective.preparation, objective.effective(parameters), left_out, _stride(objective.records, models)
     )
-    return _joined(objective.records.total(work), models)
+    return _joined(objective.records.total(work).values, models)
 
 
 def score_records(records: Records, preparation: Preparation, parameters: Floats) -> RawScores:
     """Score every record by every model; parameters are those for the features as `preparation` leaves them."""
     models = parameters.shape[1]
-    return _joined(records.total(_ScoresWork(preparation, parameters, (), _stride(records, models))), models)
+    work = _ScoresWork(preparation, parameters, (), _stride(records, models))
+    return _joined(records.total(work).values, models)
 
 
 def _stride(records: Records, models: int) -> int:
@@ -104,10 +105,10 @@ class _ScoresWork:
     left_out: tuple[int, ...]
     stride: int
 
-    def begin(self) -> list[RawScores]:
-        return []
+    def begin(self) -> InOrder[RawScores]:
+        return InOrder()
 
-    def update(self, state: list[RawScores], batch: Batch, first: int) -> list[RawScores]:
+    def update(self, state: InOrder[RawScores], batch: Batch, first: int) -> InOrder[RawScores]:
         block = self.preparation.block(batch, first)
         with np.errstate(all="ignore"):
             raw = raw_scores(block, self.parameters, 1)
@@ -124,11 +125,11 @@ class _ScoresWork:
             scores = raw[kept]
         weights = np.ones(len(kept)) if block.sample_weights is None else block.sample_weights[kept]
         with np.errstate(over="ignore"):
-            state.append(RawScores(scores.astype(np.float32), block.labels[kept, 0], weights))
+            state.add(first, RawScores(scores.astype(np.float32), block.labels[kept, 0], weights))
         return state
 
-    def merge(self, first: list[RawScores], second: list[RawScores]) -> list[RawScores]:
-        first.extend(second)
+    def merge(self, first: InOrder[RawScores], second: InOrder[RawScores]) -> InOrder[RawScores]:
+        first.merge(second)
         return first
 
 

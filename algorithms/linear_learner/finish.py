@@ -12,7 +12,7 @@ from eigenline.algorithms.hyperparameters import AUTO
 from eigenline.algorithms.linear_learner.losses import Floats
 from eigenline.algorithms.linear_learner.model import LinearLearnerModel
 from eigenline.algorithms.linear_learner.reports import ModelRecord, Notice, Report, Trained
-from eigenline.algorithms.linear_learner.scoring import ScoreSample, as_float32, binary_sample
+from eigenline.algorithms.linear_learner.scoring import ScoreSample, as_float32, calibration_sample
 from eigenline.algorithms.linear_learner.thresholds import ThresholdCurve, choose_threshold, threshold_curve
 from eigenline.algorithms.linear_learner.training_data import TrainingData, metrics_parameters
 
@@ -95,18 +95,18 @@ def _calibration(
     training_data: TrainingData, finished: Finished, raw: Floats
 ) -> tuple[str, ThresholdCurve | None]:
     sample = finished.calibration
-    if training_data.validation is not None:
+    preparation, settings = training_data.raw_preparation, training_data.settings
+    if training_data.validation_records is not None:
         source = "validation"
-        sample = binary_sample(training_data.validation.blocks(), raw, training_data.settings)
+        sample = calibration_sample(training_data.validation_records, preparation, raw, settings)
     elif sample is not None:
         source = "an internal hold-out of the training data"
     else:
         source = "train"
-        blocks = training_data.raw_rows(training_data.rows.batches).blocks()
-        sample = binary_sample(blocks, raw, training_data.settings)
+        sample = calibration_sample(training_data.every, preparation, raw, settings)
     if not len(sample):  # the stop came while the next pipe was waited for
         return STOPPED, None
-    limit = training_data.settings.num_calibration_samples
+    limit = settings.num_calibration_samples
     if limit != AUTO and len(sample) > limit:
         fewer = ScoreSample(limit)
         fewer.update(*sample.arrays())

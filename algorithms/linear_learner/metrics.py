@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from eigenline.algorithms.batch import Batch
+from eigenline.algorithms.batch import Batch, Batches
 from eigenline.algorithms.linear_learner.losses import Loss, make_loss
 from eigenline.algorithms.linear_learner.model import LinearLearnerModel
 from eigenline.algorithms.linear_learner.scoring import ScoreSample
 from eigenline.algorithms.linear_learner.settings import Settings
 from eigenline.algorithms.linear_learner.thresholds import threshold_curve
+from eigenline.algorithms.records import PairSum, Records, Stopped, as_records
 
 MOST_CONFUSION_CLASSES = 100
 SAMPLED_SCORES = 2_000_000  # beyond so many records, roc_auc_score is that of an evenly spaced sample
 ROWS = 8192
+_WHOLE_BATCHES: Final = 1 << 62  # bytes of a block: this work cuts it itself
 
 
 @dataclass(frozen=True)
@@ -42,18 +44,40 @@ class Scores:
         return next(metric.value for metric in self.metrics if metric.name == name)
 
 
-def score_channel(model: LinearLearnerModel, settings: Settings, batches: Iterable[Batch]) -> Scores | None:
+def score_channel(model: LinearLearnerModel, settings: Settings, channel: Batches | Records) -> Scores | None:
     """Score every record once, with the parameters that will be served; None where there is none.
+
+    Where the job is asked to stop, that is None too.
 
     Records count by their weights. The objective includes class weights, as in training; all other
     metrics do not. The service computes ``binary_log_loss`` of a sigmoid of the sigmoid and
     ``binary_balanced_accuracy`` always as 0.5; here they are what their names say.
     """
-    totals = _Totals(model, settings)
-    for batch in batches:
-        for start in range(0, len(batch), ROWS):
-            totals.update(batch.rows(start, start + ROWS))
+    try:
+        totals = as_records(channel).total(_ScoringWork(model, settings), block_bytes=_WHOLE_BATCHES)
+    except Stopped:
+        return None
     return totals.scores() if totals.records else None
+
+
+@dataclass(frozen=True, eq=False)
+class _ScoringWork:
+    """Adds up what the metrics are made of."""
+
+    model: LinearLearnerModel
+    settings: Settings
+
+    def begin(self) -> _Totals:
+        return _Totals(self.model, self.settings)
+
+    def update(self, state: _Totals, batch: Batch, first: int) -> _Totals:
+        for start in range(0, len(batch), ROWS):
+            state.update(batch.rows(start, start + ROWS), first + start)
+        return state
+
+    def merge(self, first: _Totals, second: _Totals) -> _Totals:
+        first.merge(second)
+        return first
 
 
 class _Totals:
@@ -67,21 +91,30 @@ class _Totals:
             delta=settings.huber_delta,
             weighted=settings.positive_example_weight_mult != 1,
         )
-        self.records, self.weight = 0, 0.0
-        self.sums: dict[str, float] = {}
+        self.records = 0
+        self.sums: dict[str, PairSum] = {}
         classes = settings.num_outputs if settings.num_outputs > 1 else 2
-        self.hits, self.called, self.actual = np.zeros(classes), np.zeros(classes), np.zeros(classes)
+        self.counts = PairSum.zeros((3, classes))  # weights of the hits, of the labels called, of the actual ones
         small = not settings.is_regression and classes <= MOST_CONFUSION_CLASSES
-        self.confusion = np.zeros((classes, classes)) if small else None
+        self.confusion = PairSum.zeros((classes, classes)) if small else None
         self.sample = ScoreSample(SAMPLED_SCORES)
 
-    def update(self, batch: Batch) -> None:
+    def merge(self, other: _Totals) -> None:
+        self.records += other.records
+        for name, total in other.sums.items():
+            self.sums.setdefault(name, PairSum.zeros(())).merge(total)
+        self.counts.merge(other.counts)
+        if self.confusion is not None and other.confusion is not None:
+            self.confusion.merge(other.confusion)
+        self.sample.merge(other.sample)
+
+    def update(self, batch: Batch, first: int) -> None:
         assert batch.labels is not None
         raw = self.model.raw_scores(batch.features)
         labels = batch.labels.astype(np.float64)
         weights = np.ones(len(batch)) if batch.weights is None else batch.weights.astype(np.float64)
         self.records += len(batch)
-        self.weight += float(weights.sum())
+        self._add("weight", weights, np.ones(len(batch)))
         exact = raw.astype(np.float64)
         shaped = exact[:, None, :] if self.settings.num_outputs > 1 else exact
         value = self.loss.value_and_gradient(shaped, labels[:, None])[0][:, 0]
@@ -96,7 +129,7 @@ class _Totals:
         self._count(labels.astype(np.intp), predictions.predicted_label.astype(np.intp), weights)
         if self.settings.is_binary:
             self._add("log_loss", value, weights)
-            self.sample.update(predictions.score[:, None], batch.labels, batch.weights)
+            self.sample.update(predictions.score[:, None], batch.labels, batch.weights, first)
         else:
             self._rank(exact, labels.astype(np.intp), value, weights)
 
@@ -110,7 +143,7 @@ class _Totals:
         self._add("log_loss", value, weights)
 
     def _add(self, name: str, values: NDArray[Any], weights: NDArray[Any]) -> None:
-        self.sums[name] = self.sums.get(name, 0.0) + float(values @ weights)
+        self.sums.setdefault(name, PairSum.zeros(())).add(np.asarray(values @ weights))
 
     def _class_weight(self, labels: NDArray[Any]) -> NDArray[Any] | float:
         weights = self.model.parameters.get("class_weights")
@@ -120,17 +153,20 @@ class _Totals:
         return 1.0 + labels * (multiplier - 1) if isinstance(multiplier, float) else 1.0
 
     def _count(self, labels: NDArray[np.intp], called: NDArray[np.intp], weights: NDArray[Any]) -> None:
-        classes = len(self.hits)
-        self.hits += np.bincount(labels, weights * (labels == called), minlength=classes)
-        self.called += np.bincount(called, weights, minlength=classes)
-        self.actual += np.bincount(labels, weights, minlength=classes)
+        classes = self.counts.high.shape[1]
+        hits = np.bincount(labels, weights * (labels == called), minlength=classes)
+        counts = [hits, *(np.bincount(of, weights, minlength=classes) for of in (called, labels))]
+        self.counts.add(np.array(counts, np.float64))
         if self.confusion is not None:
             cells = np.bincount(labels * classes + called, weights, minlength=classes * classes)
-            self.confusion += cells.reshape(classes, classes)
+            self.confusion.add(np.asarray(cells, np.float64).reshape(classes, classes))
 
     def scores(self) -> Scores:
-        means = {name: total / max(self.weight, 1e-300) for name, total in self.sums.items()}
-        return Scores(self.records, tuple(self._metrics(means)), self.confusion)
+        self.weight = float(self.sums["weight"].value)
+        self.hits, self.called, self.actual = self.counts.value
+        means = {name: float(total.value) / max(self.weight, 1e-300) for name, total in self.sums.items()}
+        confusion = None if self.confusion is None else self.confusion.value
+        return Scores(self.records, tuple(self._metrics(means)), confusion)
 
     def _metrics(self, means: dict[str, float]) -> Iterator[Metric]:
         yield Metric(self.loss.objective_name, "loss", means.get("objective", 0.0))

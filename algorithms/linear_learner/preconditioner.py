@@ -12,7 +12,7 @@ from eigenline.algorithms.batch import Batch, is_sparse
 from eigenline.algorithms.linear_learner.losses import Floats, Loss
 from eigenline.algorithms.linear_learner.objective import Objective, raw_scores
 from eigenline.algorithms.linear_learner.rows import Block, Preparation
-from eigenline.algorithms.records import PairSum, uniform
+from eigenline.algorithms.records import InOrder, PairSum, uniform
 
 # A factorisation costs O(d^3); beyond this many features it costs more than the passes it saves.
 MOST_FEATURES: Final = 1200
@@ -76,9 +76,9 @@ def estimate_curvature(objective: Objective, parameters: NDArray[np.float64], lo
             return None
         scale = sampled / total
     found = objective.records.total(_SampleWork(derivatives, scale))
-    if not found.rows:
+    if not found.rows.items:
         return None
-    rows = np.concatenate(found.rows)
+    rows = np.concatenate(found.rows.values)
     # of an array with itself BLAS computes one half only
     hessian = np.asarray(rows.T @ rows, np.float64) / max(float(found.weight.value[0]), 1e-300)
     if not np.isfinite(hessian).all() or not hessian.any():
@@ -171,7 +171,7 @@ class _ImportanceWork:
 
 @dataclass(frozen=True, eq=False)
 class _Sample:
-    rows: list[Floats]
+    rows: InOrder[Floats]
     weight: PairSum
 
 
@@ -183,7 +183,7 @@ class _SampleWork:
     scale: float
 
     def begin(self) -> _Sample:
-        return _Sample([], PairSum.zeros(1))
+        return _Sample(InOrder(), PairSum.zeros(1))
 
     def update(self, state: _Sample, batch: Batch, first: int) -> _Sample:
         preparation = self.derivatives.preparation
@@ -202,11 +202,11 @@ class _SampleWork:
                 chosen = np.flatnonzero(second > 0)
                 factor = second[chosen]
             if len(chosen):
-                state.rows.append(self._weighted(block, chosen, factor))
+                state.rows.add(first, self._weighted(block, chosen, factor))
         return state
 
     def merge(self, first: _Sample, second: _Sample) -> _Sample:
-        first.rows.extend(second.rows)
+        first.rows.merge(second.rows)
         first.weight.merge(second.weight)
         return first
 

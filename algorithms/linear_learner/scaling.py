@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from eigenline.algorithms.batch import Features, is_sparse
 from eigenline.algorithms.hyperparameters import AUTO
 from eigenline.algorithms.linear_learner.settings import Settings
+from eigenline.algorithms.records import PairSum
 
 # Beyond this ratio of mean to deviation, float32 products of raw features lose digits that matter.
 LARGEST_SHIFT = 30.0
@@ -24,33 +25,58 @@ BLOCK_ROWS = 256
 class Moments:
     """Weighted mean, population deviation and largest magnitude of each column, streamed.
 
-    Sums are taken of ``x - shift`` with the first record as shift, so that a column of 1e9 + noise keeps
-    its noise; sparse columns are not shifted. Cost O(nd), memory O(d).
+    Sums are taken of ``x - shift``, so that a column of 1e9 + noise keeps its noise; sparse columns are not
+    shifted. Cost O(nd), memory O(d).
+
+    Parameters
+    ----------
+    shift
+        A record of the data, shape (feature_dim,), the same for all parts of the data; None for the first one.
     """
 
-    def __init__(self) -> None:
-        self.weight = 0.0
-        self._shift: NDArray[np.float64] = np.zeros(0)
-        self._sum: NDArray[np.float64] = np.zeros(0)
-        self._square: NDArray[np.float64] = np.zeros(0)
+    def __init__(self, shift: NDArray[Any] | None = None) -> None:
+        self._shift: NDArray[np.float64] | None = None if shift is None else np.asarray(shift, np.float64)
+        self._weight = PairSum.zeros(())
+        self._sums = PairSum.zeros((2, 0))  # of the differences, and of their squares
         self._low: NDArray[np.float64] = np.zeros(0)
         self._high: NDArray[np.float64] = np.zeros(0)
 
+    @property
+    def weight(self) -> float:
+        """Sum of the records' weights."""
+        return float(self._weight.value)
+
     def update(self, features: Features, weights: NDArray[np.floating[Any]] | None) -> None:
         """Add some records."""
-        if self._sum.size == 0:
+        if self._low.size == 0:
             width = features.shape[1]
-            self._shift = np.zeros(width) if is_sparse(features) else np.asarray(features[0], np.float64)
-            self._sum, self._square = np.zeros(width), np.zeros(width)
+            if is_sparse(features):
+                self._shift = np.zeros(width)
+            elif self._shift is None:
+                self._shift = np.asarray(features[0], np.float64)
+            self._sums = PairSum.zeros((2, width))
             self._low, self._high = np.full(width, np.inf), np.full(width, -np.inf)
-        self.weight += features.shape[0] if weights is None else float(weights.sum(dtype=np.float64))
+        self._weight.add(np.asarray(features.shape[0] if weights is None else weights.sum(dtype=np.float64)))
         if is_sparse(features):
             self._update_sparse(features, weights)
         else:
             self._update_dense(np.asarray(features), weights)
 
+    def merge(self, other: Moments) -> None:
+        """Add other records, of the same shift."""
+        if other._low.size == 0:
+            return
+        if self._low.size == 0:
+            self._shift, self._weight, self._sums = other._shift, other._weight, other._sums
+            self._low, self._high = other._low, other._high
+            return
+        self._weight.merge(other._weight)
+        self._sums.merge(other._sums)
+        self._low, self._high = np.minimum(self._low, other._low), np.maximum(self._high, other._high)
+
     def _update_dense(self, features: NDArray[Any], weights: NDArray[Any] | None) -> None:
         small = features.size <= 2_000_000
+        assert self._shift is not None
         shift = self._shift.astype(np.float64 if small else features.dtype)
         for start in range(0, len(features), BLOCK_ROWS):
             block = features[start : start + BLOCK_ROWS] - shift
@@ -59,40 +85,47 @@ class Moments:
                 if weights is None
                 else weights[start : start + BLOCK_ROWS].astype(block.dtype)
             )
-            self._sum += one @ block
+            sums = np.empty((2, block.shape[1]), block.dtype)
+            np.matmul(one, block, out=sums[0])
             np.minimum(self._low, block.min(axis=0), out=self._low)
             np.maximum(self._high, block.max(axis=0), out=self._high)
             np.multiply(block, block, out=block)
-            self._square += one @ block
+            np.matmul(one, block, out=sums[1])
+            self._sums.add(sums)
 
     def _update_sparse(self, features: Any, weights: NDArray[Any] | None) -> None:
         width = features.shape[1]
         data = features.data.astype(np.float64)
         weight = 1.0 if weights is None else np.repeat(weights, np.diff(features.indptr))
-        self._sum += np.bincount(features.indices, data * weight, minlength=width)
-        self._square += np.bincount(features.indices, data * data * weight, minlength=width)
+        sums = np.bincount(features.indices, data * weight, minlength=width)
+        squares = np.bincount(features.indices, data * data * weight, minlength=width)
+        self._sums.add(np.stack([sums, squares]))
         np.minimum(self._low, features.min(axis=0).toarray().ravel(), out=self._low)
         np.maximum(self._high, features.max(axis=0).toarray().ravel(), out=self._high)
 
     @property
     def mean(self) -> NDArray[np.float64]:
         """Mean of each column, shape (feature_dim,)."""
-        return self._shift + self._sum / self.weight
+        assert self._shift is not None
+        return np.asarray(self._shift + self._average)
 
     @property
     def deviation(self) -> NDArray[np.float64]:
         """Population standard deviation (ddof 0) of each column, shape (feature_dim,)."""
-        average = self._sum / self.weight
-        variance = np.maximum(self._square / self.weight - average * average, 0)
+        squares = self._sums.value[1]
+        variance = np.maximum(squares / self.weight - self._average**2, 0)
         # what is left of a constant column is rounding, not spread
-        noise = 1e-12 * self._square / self.weight
+        noise = 1e-12 * squares / self.weight
         return np.sqrt(np.where(variance > noise, variance, 0))
 
     @property
     def reach(self) -> NDArray[np.float64]:
         """Largest distance of a value from its column's mean, shape (feature_dim,)."""
-        average = self._sum / self.weight
-        return np.maximum(self._high - average, average - self._low)
+        return np.maximum(self._high - self._average, self._average - self._low)
+
+    @property
+    def _average(self) -> NDArray[np.float64]:
+        return np.asarray(self._sums.value[0] / self.weight)
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from eigenline.algorithms.batch import Batch
 from eigenline.algorithms.linear_learner.hyperparameter_grid import HyperparameterGrid
 from eigenline.algorithms.linear_learner.losses import Floats, Loss
 from eigenline.algorithms.linear_learner.objective import raw_scores
-from eigenline.algorithms.linear_learner.rows import Block
+from eigenline.algorithms.linear_learner.rows import Block, Preparation
 from eigenline.algorithms.linear_learner.settings import Settings
 from eigenline.algorithms.linear_learner.thresholds import Choice, choose_threshold, threshold_curve
+from eigenline.algorithms.records import InOrder, Records, Stopped
 
 # Scores that are kept for thresholds: so many bytes over all models, however many records there are.
 SAMPLE_BYTES = 64_000_000
@@ -47,41 +50,100 @@ class ScoreSample:
 
     def __init__(self, limit: int) -> None:
         self._limit = max(limit, 2)
-        self._stride, self._position, self._count = 1, 0, 0
-        self._parts: list[tuple[Floats, Floats, Floats]] = []
+        self._stride, self._next, self._count = 1, 0, 0
+        self._parts: InOrder[tuple[Floats, Floats, Floats]] = InOrder()
 
     def __len__(self) -> int:
         return self._count
 
-    def update(self, scores: Floats, labels: Floats, weights: Floats | None) -> None:
-        """Add a block: scores (n, m), labels (n,), weights (n,) or None."""
-        first = -self._position % self._stride
-        self._position += len(scores)
+    def update(self, scores: Floats, labels: Floats, weights: Floats | None, first: int | None = None) -> None:
+        """Add a block: scores (n, m), labels (n,), weights (n,) or None, position or None for the next ones."""
+        first = self._next if first is None else first
+        self._next = first + len(scores)
         weight = np.ones(len(scores), np.float32) if weights is None else weights
-        part = (scores[first :: self._stride], labels[first :: self._stride], weight[first :: self._stride])
-        self._parts.append((part[0].copy(), part[1].copy(), part[2].copy()))
-        self._count += len(part[0])
-        while self._count > self._limit:
-            joined = self.arrays()
-            self._stride *= 2
-            self._parts = [(joined[0][::2].copy(), joined[1][::2].copy(), joined[2][::2].copy())]
-            self._count = len(self._parts[0][0])
+        start = -first % self._stride
+        self._keep(first + start, (scores[start:], labels[start:], weight[start:]), self._stride)
+        self._shrink()
+
+    def merge(self, other: ScoreSample) -> None:
+        """Add a sample of other records."""
+        for sample in (self, other):
+            while sample._stride < max(self._stride, other._stride):
+                sample._halve()
+        self._parts.merge(other._parts)
+        self._count += other._count
+        self._shrink()
 
     def arrays(self) -> tuple[Floats, Floats, Floats]:
         """Return scores, labels and weights of the sample."""
-        scores, labels, weights = zip(*self._parts, strict=True)
+        scores, labels, weights = zip(*self._parts.values, strict=True)
         return np.concatenate(scores), np.concatenate(labels), np.concatenate(weights)
+
+    def _keep(self, first: int, part: tuple[Floats, Floats, Floats], step: int) -> None:
+        scores, labels, weights = part
+        if len(labels):
+            self._parts.add(first, (scores[::step].copy(), labels[::step].copy(), weights[::step].copy()))
+            self._count += -(-len(labels) // step)
+
+    def _shrink(self) -> None:
+        while self._count > self._limit:
+            self._halve()
+
+    def _halve(self) -> None:
+        """Let go of every record whose position is no multiple of the stride's double."""
+        parts, before = self._parts.items, self._stride
+        self._stride, self._count, self._parts = 2 * before, 0, InOrder()
+        for first, (scores, labels, weights) in parts:
+            start = int(first % self._stride != 0)
+            self._keep(first + start * before, (scores[start:], labels[start:], weights[start:]), 2)
 
 
 def binary_sample(blocks: Iterable[Block], parameters: Floats, settings: Settings, models: int = 1) -> ScoreSample:
     """Return a sample of the scores (after the link) of all models."""
-    allowed = 10_000_000 if settings.num_calibration_samples == "auto" else settings.num_calibration_samples
-    sample = ScoreSample(min(allowed, SAMPLE_BYTES // (4 * models + 8)))
+    sample = ScoreSample(_limit(settings, models))
     for block in blocks:
         raw = raw_scores(block, parameters, 1)
         scores = link(raw, settings.resolved_loss).astype(np.float32)
         sample.update(scores, block.labels[:, 0], block.sample_weights)
     return sample
+
+
+def _limit(settings: Settings, models: int) -> int:
+    allowed = 10_000_000 if settings.num_calibration_samples == "auto" else settings.num_calibration_samples
+    return min(allowed, SAMPLE_BYTES // (4 * models + 8))
+
+
+def calibration_sample(
+    records: Records, preparation: Preparation, parameters: Floats, settings: Settings
+) -> ScoreSample:
+    """Return a sample of one model's scores (after the link) of a channel, or of what was read before a stop."""
+    try:
+        return records.total(_SampleWork(preparation, parameters, settings.resolved_loss, _limit(settings, 1)))
+    except Stopped as stop:
+        return stop.partial if isinstance(stop.partial, ScoreSample) else ScoreSample(2)
+
+
+@dataclass(frozen=True, eq=False)
+class _SampleWork:
+    """Collects scores."""
+
+    preparation: Preparation
+    parameters: Floats
+    loss: str
+    limit: int
+
+    def begin(self) -> ScoreSample:
+        return ScoreSample(self.limit)
+
+    def update(self, state: ScoreSample, batch: Batch, first: int) -> ScoreSample:
+        block = self.preparation.block(batch, first)
+        scores = link(raw_scores(block, self.parameters, 1), self.loss).astype(np.float32)
+        state.update(scores, block.labels[:, 0], block.sample_weights, first)
+        return state
+
+    def merge(self, first: ScoreSample, second: ScoreSample) -> ScoreSample:
+        first.merge(second)
+        return first
 
 
 def link(raw: Floats, loss: str) -> Floats:

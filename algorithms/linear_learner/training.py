@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 
-from eigenline.algorithms.batch import Channels
 from eigenline.algorithms.blas_threads import blas_out_of_the_way
 from eigenline.algorithms.linear_learner.finish import Finished, finish
 from eigenline.algorithms.linear_learner.hyperparameter_effects import without_effect
@@ -13,7 +12,7 @@ from eigenline.algorithms.linear_learner.minibatch_trainer import train_in_minib
 from eigenline.algorithms.linear_learner.path_trainer import train_path
 from eigenline.algorithms.linear_learner.reports import Notice, Prepared, Report, State, Trained
 from eigenline.algorithms.linear_learner.settings import Settings
-from eigenline.algorithms.linear_learner.training_data import data_notices, memory_notice, prepare
+from eigenline.algorithms.linear_learner.training_data import Channels, data_notices, memory_notice, prepare
 
 
 def train(
@@ -27,7 +26,8 @@ def train(
     Parameters
     ----------
     settings, channels
-        The request; ``train`` and perhaps ``validation``.
+        The request; ``train`` and perhaps ``validation``, in batches; or, where `trains_by_passes`, as records
+        anywhere.
     stopping
         Asked after every mini-batch chunk and pass; once true, the best model so far is finished.
     resume
@@ -46,7 +46,7 @@ def train(
     yield Prepared(
         training_data.summary, training_data.scaler, training_data.candidates, training_data.loss.objective_name
     )
-    in_minibatches = trains_in_minibatches(settings) or settings.epochs == 1
+    in_minibatches = not trains_by_passes(settings)
     yield from data_notices(training_data, in_minibatches=in_minibatches)
     for sentence in without_effect(settings):
         yield Notice(sentence)
@@ -61,3 +61,8 @@ def train(
                 yield from finish(training_data, step)
             else:
                 yield step
+
+
+def trains_by_passes(settings: Settings) -> bool:
+    """Return whether training is sums over records, which may be anywhere, rather than a sequence of updates."""
+    return not (trains_in_minibatches(settings) or settings.epochs == 1)

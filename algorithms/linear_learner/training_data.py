@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from eigenline.algorithms.batch import Batch, Batches, Channels, HeldBatches, concatenate
+from eigenline.algorithms.batch import Batch, Batches, HeldBatches, concatenate
 from eigenline.algorithms.blas_threads import blas_threads
 from eigenline.algorithms.errors import DataError
 from eigenline.algorithms.linear_learner.data_summary import DataSummary, check_batch, summarise
@@ -21,11 +21,12 @@ from eigenline.algorithms.linear_learner.rows import Block, Preparation, Trainin
 from eigenline.algorithms.linear_learner.scaling import Scaler, make_scaler
 from eigenline.algorithms.linear_learner.scoring import memory_bytes, spelled_bytes
 from eigenline.algorithms.linear_learner.settings import Settings
-from eigenline.algorithms.records import Records, RecordsHere
+from eigenline.algorithms.records import InOrder, Records, RecordsHere, State, Work, sample_of
 
 # So small a data set is trained in float64: that costs nothing and reaches the optimum to many digits. `aws` is
 # float32 as the service is: the losses of real jobs are repeated ten times nearer so.
 SMALL = 2_000_000
+Channels: TypeAlias = Mapping[str, Batches | Records]
 ABSENT_CLASS_WEIGHT = 1e6
 
 
@@ -36,11 +37,13 @@ class TrainingData:
     Attributes
     ----------
     settings, summary, scaler, candidates, rows
-        The request; the data; their normalisation; the models; the training records.
+        The request; the data; their normalisation; the models; the training records for mini-batches.
+    train
+        The training channel.
     loss, raw_loss
         The loss on normalised labels, which is trained, and on raw ones, which is reported of other records.
-    validation
-        The validation channel's records in raw units; None without one.
+    validation, validation_channel
+        The validation channel's records in raw units, and the checked channel; None without one.
     threads
         That may share the work of a full pass.
     """
@@ -49,11 +52,25 @@ class TrainingData:
     summary: DataSummary
     scaler: Scaler
     candidates: HyperparameterGrid
+    train: Batches | Records
     rows: TrainingRows
     loss: Loss
     raw_loss: Loss
     validation: TrainingRows | None
+    validation_channel: Batches | Records | None
     threads: int
+
+    @cached_property
+    def every(self) -> Records:
+        """All training records in raw units."""
+        records = self._records(self.train)
+        records.count = self.summary.rows
+        return records
+
+    def _records(self, channel: Batches | Records) -> Records:
+        if isinstance(channel, Records):
+            return channel
+        return RecordsHere(channel, threads=self.threads, stopping=self.rows.stopping)
 
     @cached_property
     def for_passes(self) -> tuple[Records, Preparation]:
@@ -64,12 +81,10 @@ class TrainingData:
         Stopped
             Where the job was asked to stop before few records were read.
         """
-        rows = self.rows
-        records = RecordsHere(rows.batches, threads=self.threads, stopping=rows.stopping)
-        records.count = self.summary.rows
+        rows, records = self.rows, self.every
         if self.summary.rows * self.summary.feature_dim > SMALL:
             return records, rows.preparation
-        whole = concatenate(records.total(_Collect()))
+        whole = concatenate(records.total(_Collect()).values)
         block = rows.block(whole, None, normalise=True)
         batch = Batch(block.features, block.labels[:, 0], block.sample_weights)
         identity = Scaler(np.zeros(whole.feature_dim), np.ones(whole.feature_dim))
@@ -96,9 +111,7 @@ class TrainingData:
     @cached_property
     def validation_records(self) -> Records | None:
         """The validation channel's records."""
-        if self.validation is None:
-            return None
-        return RecordsHere(self.validation.batches, threads=self.threads, stopping=self.rows.stopping)
+        return None if self.validation_channel is None else self._records(self.validation_channel)
 
     def raw_parameters(self, parameters: Floats) -> Floats:
         """Return parameters for raw features and labels, in the working precision."""
@@ -119,14 +132,81 @@ def raw_rows(batches: Batches, feature_dim: int, like: TrainingRows) -> Training
 class _Collect:
     """The work of a pass that keeps all records."""
 
-    def begin(self) -> list[Batch]:
-        return []
+    def begin(self) -> InOrder[Batch]:
+        return InOrder()
 
-    def update(self, state: list[Batch], batch: Batch, first: int) -> list[Batch]:
-        return [*state, batch]
+    def update(self, state: InOrder[Batch], batch: Batch, first: int) -> InOrder[Batch]:
+        state.add(first, batch)
+        return state
 
-    def merge(self, first: list[Batch], second: list[Batch]) -> list[Batch]:
-        return [*first, *second]
+    def merge(self, first: InOrder[Batch], second: InOrder[Batch]) -> InOrder[Batch]:
+        first.merge(second)
+        return first
+
+
+class _Elsewhere:
+    """Stands for the batches of records that are not here: whoever needs them in stored order gets batches."""
+
+    def __iter__(self) -> Iterator[Batch]:
+        raise AssertionError("records on other hosts are not read in batches here")
+
+
+def checked(channel: Batches | Records, settings: Settings, name: str, feature_dim: int) -> Batches | Records:
+    """Return a channel whose batches are checked on every pass, against settings and number of features."""
+    if isinstance(channel, Records):
+        return _CheckedRecords(channel, settings, name, feature_dim)
+    return CheckedBatches(channel, settings, name, feature_dim)
+
+
+def _check(batch: Batch, settings: Settings, channel: str, feature_dim: int, first: int) -> None:
+    if batch.feature_dim != feature_dim:
+        raise DataError(
+            f"{channel}: records have {batch.feature_dim} features, the training data have {feature_dim}"
+        )
+    check_batch(batch, settings, channel, first)
+
+
+@dataclass(frozen=True, eq=False)
+class _CheckedWork:
+    """A work whose blocks are checked first."""
+
+    work: Work[Any]
+    settings: Settings
+    channel: str
+    feature_dim: int
+
+    def begin(self) -> Any:
+        return self.work.begin()
+
+    def update(self, state: Any, batch: Batch, first: int) -> Any:
+        _check(batch, self.settings, self.channel, self.feature_dim, first)
+        return self.work.update(state, batch, first)
+
+    def merge(self, first: Any, second: Any) -> Any:
+        return self.work.merge(first, second)
+
+
+class _CheckedRecords:
+    """Records that are checked on every pass, wherever they are."""
+
+    def __init__(self, records: Records, settings: Settings, channel: str, feature_dim: int) -> None:
+        self.count = records.count
+        self._records = records
+        self._check = settings, channel, feature_dim
+
+    def head(self) -> Batch | None:
+        return self._records.head()
+
+    def total(self, work: Work[State], *, exact: bool = True, block_bytes: int | None = None) -> State:
+        found: State = self._records.total(_CheckedWork(work, *self._check), block_bytes=block_bytes)
+        self.count = self._records.count
+        return found
+
+    def sample(self, count: int) -> Batch:
+        return sample_of(self, count)
+
+    def release(self) -> None:
+        self._records.release()
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,12 +226,7 @@ class CheckedBatches:
     def __iter__(self) -> Iterator[Any]:
         position = 0
         for batch in self.batches:
-            if batch.feature_dim != self.feature_dim:
-                raise DataError(
-                    f"{self.channel}: records have {batch.feature_dim} features, "
-                    f"the training data have {self.feature_dim}"
-                )
-            check_batch(batch, self.settings, self.channel, position)
+            _check(batch, self.settings, self.channel, self.feature_dim, position)
             position += len(batch)
             yield batch
 
@@ -168,16 +243,18 @@ def prepare(settings: Settings, channels: Channels, stopping: Callable[[], bool]
     scaler = make_scaler(settings, found.moments, found.label_moments, sparse=found.sparse)
     size = found.rows * found.feature_dim
     dtype: type[np.floating[Any]] = np.float64 if size <= SMALL and not settings.as_aws else np.float32
+    batches = _Elsewhere() if isinstance(train, Records) else train
     rows = TrainingRows(
-        train, scaler, dtype, _class_weights(settings, found), seed=settings.seed, stopping=stopping
+        batches, scaler, dtype, _class_weights(settings, found), seed=settings.seed, stopping=stopping
     )
     positives, negatives = 1.0, 1.0
     if settings.is_binary and found.class_weights is not None and found.class_weights.min() > 0:
         negatives, positives = found.class_weights
-    validation = None
+    channel, validation = None, None
     if "validation" in channels:
-        checked = CheckedBatches(channels["validation"], settings, "validation", found.feature_dim)
-        validation = raw_rows(checked, found.feature_dim, rows)
+        channel = checked(channels["validation"], settings, "validation", found.feature_dim)
+        batches = _Elsewhere() if isinstance(channel, Records) else channel
+        validation = raw_rows(batches, found.feature_dim, rows)
     threads = blas_threads() if size > SMALL and not settings.as_aws else 1
     # in `best` the widths that a loss speaks of mean what they say: units of the labels
     scale = 1.0 if settings.as_aws else scaler.label_scale
@@ -186,10 +263,12 @@ def prepare(settings: Settings, channels: Channels, stopping: Callable[[], bool]
         found,
         scaler,
         make_grid(settings, float(negatives / positives), found.feature_dim),
+        train,
         rows,
         _loss(settings, scale),
         _loss(settings, 1.0),
         validation,
+        channel,
         threads,
     )
 

@@ -22,8 +22,8 @@ class HeldRecords:
 
     Attributes
     ----------
-    ends
-        Number of records held after each block.
+    ends, firsts
+        Number of records held after each block; the position of its first record among all records.
     buffer
         Shape (capacity, d): dense records in its first rows; None before the first and where records are sparse.
     sparse
@@ -31,6 +31,7 @@ class HeldRecords:
     """
 
     ends: list[int] = field(default_factory=list)
+    firsts: list[int] = field(default_factory=list)
     buffer: NDArray[Any] | None = None
     sparse: list[Features] = field(default_factory=list)
 
@@ -46,19 +47,23 @@ class HeldRecords:
 
     @property
     def features(self) -> Features:
-        """All records held, shape (count, d)."""
+        """All records held, in the order of their positions, shape (count, d)."""
+        order = sorted(range(len(self.firsts)), key=self.firsts.__getitem__)
         if self.buffer is not None:
-            return self.buffer[: self.count]
+            if order == sorted(order):
+                return self.buffer[: self.count]
+            blocks = self.blocks()
+            return np.concatenate([blocks[place] for place in order])
         if len(self.sparse) == 1:
             return self.sparse[0]
         from scipy.sparse import csr_array, vstack
 
-        return csr_array(vstack([csr_array(part) for part in self.sparse], format="csr"))
+        return csr_array(vstack([csr_array(self.sparse[place]) for place in order], format="csr"))
 
     def __getstate__(self) -> dict[str, Any]:
         """What travels is what is held, and not the room for more."""
         buffer = None if self.buffer is None else self.buffer[: self.count]
-        return {"ends": self.ends, "buffer": buffer, "sparse": self.sparse}
+        return {"ends": self.ends, "firsts": self.firsts, "buffer": buffer, "sparse": self.sparse}
 
     def blocks(self) -> list[Features]:
         """The blocks as they came, each of shape (n, d)."""
@@ -85,25 +90,28 @@ class Holding:
     precision: Precision
     limit_bytes: int
 
-    def add(self, state: HeldRecords, features: Features) -> bool:
+    def add(self, state: HeldRecords, features: Features, position: int) -> bool:
         """Add a block, in place; False, and nothing is changed, where it does not fit.
 
         Parameters
         ----------
         features
             Shape (n, d), dense or CSR.
+        position
+            Of its first record among all records.
         """
-        return self._append(state, features, moved=bool(self.origin.any()))
+        return self._append(state, features, position, moved=bool(self.origin.any()))
 
     def merge(self, first: HeldRecords, second: HeldRecords) -> bool:
-        """Add later records to earlier ones, in place; False, and nothing is changed, where they do not fit."""
-        kept = list(first.ends), list(first.sparse)
-        if all(self._append(first, block, moved=False) for block in second.blocks()):
+        """Add other records to some, in place; False, and nothing is changed, where they do not fit."""
+        kept = list(first.ends), list(first.firsts), list(first.sparse)
+        blocks = zip(second.blocks(), second.firsts, strict=True)
+        if all(self._append(first, block, position, moved=False) for block, position in blocks):
             return True
-        first.ends, first.sparse = kept
+        first.ends, first.firsts, first.sparse = kept
         return False
 
-    def _append(self, state: HeldRecords, features: Features, *, moved: bool) -> bool:
+    def _append(self, state: HeldRecords, features: Features, position: int, *, moved: bool) -> bool:
         stop = state.count + int(features.shape[0])
         if is_sparse(features):
             part = features.astype(self.precision, copy=False)
@@ -112,6 +120,7 @@ class Holding:
                 return False
             state.sparse.append(part)
             state.ends.append(stop)
+            state.firsts.append(position)
             return True
         capacity = self.limit_bytes // (np.dtype(self.precision).itemsize * features.shape[1])
         if state.sparse or stop > capacity:
@@ -126,6 +135,7 @@ class Holding:
         else:
             rows[...] = features
         state.ends.append(stop)
+        state.firsts.append(position)
         return True
 
 

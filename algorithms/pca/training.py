@@ -213,7 +213,7 @@ def solve(
         records.release()
     stopped = False
     try:
-        seen = records.total(first_pass)
+        seen = records.total(first_pass, exact=False)
     except Stopped as stop:
         if stop.partial is None or not stop.partial.moments.count:
             raise
@@ -377,12 +377,14 @@ class FirstPass:
         """Add records."""
         self.moments.update(state.moments, batch, first)
         state.has_sparse |= is_sparse(batch.features)
-        if not self.forms_scatter and not (state.product is None and self.holding.add(state.held, batch.features)):
+        held = state.product is None and not self.forms_scatter
+        held = held and self.holding.add(state.held, batch.features, first)
+        if not self.forms_scatter and not held:
             self.product.update(self.multiplied(state), batch, first)
         return state
 
     def merge(self, first: Seen, second: Seen) -> Seen:
-        """Add the sums over later records."""
+        """Add the sums over other records."""
         self.moments.merge(first.moments, second.moments)
         first.has_sparse |= second.has_sparse
         held = first.product is None and second.product is None and self.holding.merge(first.held, second.held)
@@ -433,7 +435,7 @@ def _over_passes(
         nonlocal passes
         passes += 1
         work = ScatterProduct(directions, origin, plan.precision, plan.threads)
-        sums = records.total(work)
+        sums = records.total(work, exact=False)
         if not sums.count:
             passes -= 1
             raise _NotReadAgain

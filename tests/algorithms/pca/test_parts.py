@@ -50,7 +50,7 @@ class RecordsInParts:
         for part in self._parts:
             part.release()
 
-    def total(self, work: Work[Any]) -> Any:
+    def total(self, work: Work[Any], *, exact: bool = True, block_bytes: int | None = None) -> Any:
         state = work.begin()
         for part in self._parts:
             there = pickle.loads(pickle.dumps(work))

@@ -370,6 +370,9 @@ class _Path:
         self.best = _Best(begin, winner)
         self.raw = None if explored.raw is None else explored.raw.column(winner)
         single = explored.grid.take([winner])
+        free = not settings.is_set("wd")
+        if free:
+            single = single.with_values(wd=np.array([self._lowest(explored, winner)]))
         loss: Loss = training_data.loss
         slope, intercept = 1.0, 0.0
         stage, limit = "refit", self._limit(SMALL_REFIT, REFIT_PASSES)
@@ -406,7 +409,7 @@ class _Path:
             self.converged = bool(explored.converged[winner])
             return
         seen = 1.0
-        if not settings.is_set("wd"):
+        if free:
             # L2 is a normal prior of the weights; next to a mean over n records its strength is that over n
             rows = training_data.summary.rows
             seen = (records.count or rows) / rows
@@ -563,6 +566,23 @@ class _Path:
         if round == 0 and step > 5:
             return np.array([best / HALFWAY, best * HALFWAY])
         return np.zeros(0)
+
+    def _lowest(self, explored: _Explored, winner: int) -> float:
+        """Return the strength where the parabola through the winner's loss and its neighbours' is lowest.
+
+        The strengths of a path lie far apart; between them the loss is smooth in the logarithm of the strength.
+        """
+        grid, losses = explored.grid, explored.compared
+        same = np.flatnonzero(grid.positive_example_weight == grid.positive_example_weight[winner])
+        same = same[np.argsort(grid.wd[same])]
+        place = int(np.flatnonzero(same == winner)[0])
+        near = same[max(place - 1, 0) : place + 2]
+        if len(near) < 3 or not losses[winner] < min(losses[near[0]], losses[near[2]]) < np.inf:
+            return float(grid.wd[winner])
+        left, right = (np.log(grid.wd[near[side]] / grid.wd[winner]) for side in (0, 2))
+        up, down = losses[near[2]] - losses[winner], losses[near[0]] - losses[winner]
+        shift = (up * left**2 - down * right**2) / (2 * (up * left - down * right))
+        return float(grid.wd[winner] * np.exp(shift))
 
     def _limit(self, small: int, large: int) -> int:
         """Return the passes of a stage: more in float64, and where there is no estimate of the Hessian."""

@@ -16,10 +16,10 @@ from eigenline.algorithms.batch import Features
 from eigenline.algorithms.errors import DataError, UserError
 from eigenline.algorithms.linear_learner.model import LinearLearnerModel
 from eigenline.algorithms.pca.model import PCAModel
-from eigenline.command.preparation import FILE, Preparation
 from eigenline.formats.artifact.columns_file import COLUMNS_FILE, read_column_names
 from eigenline.formats.artifact.model_file import read_artifact
 from eigenline.formats.artifact.model_tar import read_model_tar
+from eigenline.formats.preparation import FILE, Preparation
 from eigenline.serve.models import ServedModel, load_model
 
 _SIDE_FILES = (

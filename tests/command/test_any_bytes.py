@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from eigenline import write_recordio
 from eigenline.algorithms.errors import UserError
-from eigenline.command.preparation import Input, Preparation
+from eigenline.formats.preparation import Input, Preparation
 from eigenline.command.tables.opening import open_table
 
 CELLS = st.sampled_from(["1", "2.5", "", "x", "NA", "1,5", '"a,b"', '"', "-3e4", "nan", "1e400", "ä", "\r", " 7 "])

@@ -103,6 +103,11 @@ class Preparation:
         """Whether gaps are filled or categories spread out, which a model alone does not do."""
         return any(column.fill is not None or column.categories is not None for column in self.inputs)
 
+    @property
+    def has_categories(self) -> bool:
+        """Whether a column of texts is spread out over several features."""
+        return any(column.categories is not None for column in self.inputs)
+
     def to_json(self) -> bytes:
         """Return the side file's content."""
         return (json.dumps({"version": 1, **asdict(self)}, indent=1, ensure_ascii=False) + "\n").encode()

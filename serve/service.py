@@ -199,7 +199,8 @@ class Service:
         call, model, media_type = work.call, work.model, work.media_type
         columns = self._predict(model, work.features, work.options, work.names)
         _check_finite(columns)
-        body = write_answer(columns, envelope=_envelope(model, work.options), media_type=media_type)
+        envelope = _envelope(model, work.options)
+        body = write_answer(columns, envelope=envelope, media_type=media_type, classes=model.classes)
         if media_type == RECORDIO and _parse_content_type(call.content_type).media_type == RECORDIO:
             body = pass_through(call.body, body)
         return Answer(200, body, media_type)
@@ -225,7 +226,7 @@ def _features(call: Call, model: ServedModel, options: Options) -> Features:
     content_type = _parse_content_type(call.content_type)
     assert model.pca is not None or not options.inverse
     width = model.pca.num_components if options.inverse and model.pca is not None else model.feature_dim
-    return read_features(call.body, content_type, width)
+    return read_features(call.body, content_type, width, None if options.inverse else model.preparation)
 
 
 def _check_finite(columns: Mapping[str, NDArray[np.float32]]) -> None:

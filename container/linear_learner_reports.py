@@ -15,7 +15,6 @@ from eigenline.algorithms.linear_learner.metrics import Scores
 from eigenline.algorithms.linear_learner.reports import ModelRecord, Trained
 from eigenline.algorithms.linear_learner.settings import Settings, as_dictionary
 from eigenline.algorithms.linear_learner.thresholds import ThresholdCurve
-from eigenline.formats.artifact.columns_file import COLUMNS_FILE, ColumnNames, write_column_names
 
 # Beyond this number of values a text file is of no use to a reader and takes longer than training.
 _READABLE_VALUES = 2_000_000
@@ -37,8 +36,6 @@ def reports(
         "report.json": _report(settings, trained, scores, sentences, seconds),
         "models.csv": _models(trained),
     }
-    if trained.summary.column_names:
-        files[COLUMNS_FILE] = write_column_names(ColumnNames(trained.summary.column_names))
     if trained.weights.size <= _READABLE_VALUES:
         files["coefficients.csv"] = _coefficients(trained)
     if trained.curve is not None:

@@ -13,7 +13,6 @@ from eigenline.algorithms.pca import explained
 from eigenline.algorithms.pca.explained import Explained
 from eigenline.algorithms.pca.settings import PCASettings
 from eigenline.algorithms.pca.training import TrainedPCA
-from eigenline.formats.artifact.columns_file import COLUMNS_FILE, ColumnNames, write_column_names
 
 # Above this number of values a text file is of no use to a reader and would take longer than training.
 _READABLE_VALUES = 2_000_000
@@ -62,8 +61,6 @@ def reports(
         "report.json": _report(settings, trained, on_test, sentences, seconds, names),
         "explained_variance.csv": _explained_variance_csv(trained, on_test),
     }
-    if names is not None:
-        files[COLUMNS_FILE] = write_column_names(ColumnNames(tuple(names)))
     components = trained.model.components
     if components.size <= _READABLE_VALUES:
         files["components.csv"] = _components_csv(trained, names)

@@ -86,12 +86,18 @@ class Preparation:
     classes: tuple[str, ...] | None = None
 
     @classmethod
-    def plain(cls, feature_dim: int, names: Sequence[str] | None = None, target: str | None = None) -> Preparation:
+    def plain(
+        cls,
+        feature_dim: int,
+        names: Sequence[str] | None = None,
+        target: str | None = None,
+        classes: tuple[str, ...] | None = None,
+    ) -> Preparation:
         """Return what a model without the side file needs: its features as they are, by name where known."""
         given = names if names is not None and len(names) == feature_dim else None
         named = given or [f"column_{number + 1}" for number in range(feature_dim)]
         inputs = tuple(Input(name, number) for number, name in enumerate(named))
-        return cls(inputs, given is not None, feature_dim, target)
+        return cls(inputs, given is not None, feature_dim, target, None, classes)
 
     @property
     def feature_names(self) -> tuple[str, ...]:

@@ -132,14 +132,14 @@ def load_model(place: Path, *, with_reports: bool = True) -> ServedModel:
     assert not isinstance(linear, PCAModel)
     first = "linear-learner" if pca is None else "pca"
     reports = {algorithm: side.report for algorithm, side in sides.items() if side.report}
-    preparation = sides[first].preparation(parts[first][1].feature_dim, alone=len(parts) == 1)
+    preparation = sides[first].columns_of(parts[first][1].feature_dim, alone=len(parts) == 1)
     return ServedModel(pca, linear, reports, preparation, _classes(linear, sides))
 
 
 def _classes(linear: LinearLearnerModel | None, sides: Mapping[str, _SideFiles]) -> tuple[str, ...] | None:
     if linear is None or linear.predictor_type == "regressor":
         return None
-    found = sides["linear-learner"].prepared()
+    found = sides["linear-learner"].columns()
     classes = None if found is None else found.classes
     if classes is None or len(classes) != max(2, linear.num_outputs):
         return None
@@ -168,48 +168,47 @@ class _SideFiles:
     def report(self) -> Mapping[str, Any] | None:
         return _parse_report(self.contents.get("report.json")) if self.with_report else None
 
-    def prepared(self) -> Preparation | None:
-        """Return what ``preparation.json`` holds."""
-        data = self.contents.get(PREPARATION_FILE)
+    def columns(self) -> Preparation | None:
+        """Return what is known of the columns: how they were prepared, or their names; None for nothing.
+
+        Raises
+        ------
+        ModelError
+            If a file is damaged.
+        """
         try:
-            return None if data is None else Preparation.from_json(data, f"{self.where}/{PREPARATION_FILE}")
+            if PREPARATION_FILE in self.contents:
+                name = f"{self.where}/{PREPARATION_FILE}"
+                return Preparation.from_json(self.contents[PREPARATION_FILE], name)
+            if COLUMNS_FILE in self.contents:
+                names = read_column_names(self.contents[COLUMNS_FILE], name=f"{self.where}/{COLUMNS_FILE}")
+                return Preparation.plain(len(names.features), names.features, names.target, names.classes)
         except DataError as error:
             raise ModelError(str(error)) from error
+        features = (_parse_report(self.contents.get("report.json")) or {}).get("feature_names")
+        if isinstance(features, list) and all(isinstance(name, str) for name in features):
+            return Preparation.plain(len(features), features)
+        return None
 
-    def preparation(self, feature_dim: int, *, alone: bool) -> Preparation | None:
-        """Return how columns become features; None where no names are kept.
+    def columns_of(self, feature_dim: int, *, alone: bool) -> Preparation | None:
+        """Return what is known of the columns of a model that takes so many features.
 
-        Files that lie between a chain's two artifacts may belong to either: what does not fit the first is left.
+        Files that lie between a chain's two artifacts may belong to either: what does not fit is left.
 
         Raises
         ------
         ModelError
             If the files are damaged, or belong to another model.
         """
-        found = self.prepared() or self._named(feature_dim, alone=alone)
+        found = self.columns()
         if found is None or len(found.feature_names) == feature_dim:
             return found
-        if alone:
+        names = [name for name in (PREPARATION_FILE, COLUMNS_FILE) if name in self.contents]
+        if alone and names:
             raise ModelError(
-                f"{self.where}/{PREPARATION_FILE} prepares {len(found.feature_names)} features, but the model "
-                f"takes {feature_dim}: it belongs to another model."
+                f"{self.where}/{names[0]} describes {len(found.feature_names)} features, but the model takes "
+                f"{feature_dim}: it belongs to another model."
             )
-        return None
-
-    def _named(self, feature_dim: int, *, alone: bool) -> Preparation | None:
-        data = self.contents.get(COLUMNS_FILE)
-        if data is not None:
-            try:
-                names = read_column_names(
-                    data, feature_dim if alone else None, name=f"{self.where}/{COLUMNS_FILE}"
-                )
-            except DataError as error:
-                raise ModelError(str(error)) from error
-            fits = len(names.features) == feature_dim
-            return Preparation.plain(feature_dim, names.features, names.target) if fits else None
-        features = (_parse_report(self.contents.get("report.json")) or {}).get("feature_names")
-        if isinstance(features, list) and all(isinstance(name, str) for name in features):
-            return Preparation.plain(feature_dim, features) if len(features) == feature_dim else None
         return None
 
 

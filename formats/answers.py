@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from eigenline.formats.content_types import CSV, JSON, JSON_LINES, RECORDIO
 from eigenline.formats.recordio.writer import write_label_records
 
+_FEW: Final = 16
 _CLASS_COLUMNS: Final = ("predicted_label", "labels")
 
 
@@ -87,6 +89,12 @@ def _texts(name: str, column: NDArray[Any], comma: str) -> list[str]:
     """Return each record's value as JSON text."""
     if not len(column):
         return []
+    if column.ndim == 1 and len(column) <= _FEW:  # numpy's calls would take longer than the loop
+        numbers = column.tolist()
+        if name == "predicted_label" and not any(number % 1 for number in numbers):
+            return [str(int(number)) for number in numbers]
+        if all(map(math.isfinite, numbers)):
+            return list(map(repr, numbers))
     if name == "predicted_label" and not (column % 1).any():  # NaN % 1 is NaN, which counts as true
         return list(map(str, column.astype(np.int64).tolist()))
     if column.ndim == 1 and np.isfinite(column).all():

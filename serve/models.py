@@ -42,6 +42,8 @@ class ServedModel:
         How columns with names become features; None where the model keeps no names, as AWS's do not.
     classes
         Names of the classes, where the model keeps them.
+    shapes
+        What `serve.columns.cost_of` found of the columns that were asked for: nearly all requests want the same.
     """
 
     pca: PCAModel | None
@@ -49,6 +51,7 @@ class ServedModel:
     reports: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     preparation: Preparation | None = None
     classes: tuple[str, ...] | None = None
+    shapes: dict[tuple[tuple[str, ...], bool], tuple[int, int, int, int]] = field(default_factory=dict)
 
     @property
     def feature_dim(self) -> int:

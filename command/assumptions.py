@@ -8,8 +8,8 @@ from typing import Final
 
 from eigenline.algorithms.errors import DataError, UserError, excerpt
 from eigenline.command.data_summary import MOST_VALUES, ColumnSummary, DataSummary, names_of
-from eigenline.command.preparation import MISSING_CATEGORY, Input, Preparation, text_cause
 from eigenline.command.tables.chunk import Table
+from eigenline.formats.preparation import MISSING_CATEGORY, Input, Preparation, text_cause
 
 BINARY, MULTICLASS, REGRESSOR = "binary_classifier", "multiclass_classifier", "regressor"
 _USUAL_NAMES: Final = ("target", "label", "y", "class", "outcome")

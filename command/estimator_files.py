@@ -17,9 +17,9 @@ from eigenline.algorithms.linear_learner.model import LinearLearnerModel
 from eigenline.algorithms.pca.estimator import PCA
 from eigenline.algorithms.pca.model import PCAModel
 from eigenline.command.models import OpenedModel, open_model
-from eigenline.command.preparation import FILE, Preparation
 from eigenline.command.training import refuse_foreign_folder
 from eigenline.formats.artifact.model_file import write_artifact
+from eigenline.formats.preparation import FILE, Preparation
 
 Estimator: TypeAlias = PCA | LinearLearnerClassifier | LinearLearnerRegressor
 ESTIMATOR_FILE: Final = "estimator.json"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,10 @@ from eigenline.algorithms.batch import Features
 from eigenline.algorithms.errors import DataError, UserError
 from eigenline.algorithms.linear_learner.model import LinearLearnerModel
 from eigenline.algorithms.pca.model import PCAModel
-from eigenline.command.preparation import FILE, Preparation
 from eigenline.formats.artifact.columns_file import COLUMNS_FILE, read_column_names
 from eigenline.formats.artifact.model_file import read_artifact
 from eigenline.formats.artifact.model_tar import read_model_tar
+from eigenline.formats.preparation import FILE, Preparation
 from eigenline.serve.models import ServedModel, load_model
 
 _SIDE_FILES = (
@@ -144,8 +144,7 @@ def _of_names(feature_dim: int, files: Mapping[str, bytes], path: Path) -> Prepa
     """Return the preparation of a model that a SageMaker job trained: names where its data had them."""
     if COLUMNS_FILE in files:
         names = read_column_names(files[COLUMNS_FILE], feature_dim, name=f"{path}/{COLUMNS_FILE}")
-        plain = Preparation.plain(feature_dim, names.features)
-        return replace(plain, target=names.target, classes=names.classes)
+        return Preparation.plain(feature_dim, names.features, names.target, names.classes)
     found = _object(files.get("report.json")).get("feature_names")
     named = found if isinstance(found, list) and all(isinstance(name, str) for name in found) else None
     return Preparation.plain(feature_dim, named)

@@ -25,9 +25,9 @@ from numpy.typing import NDArray
 from eigenline.algorithms.batch import Features
 from eigenline.algorithms.errors import UserError
 from eigenline.command.data_summary import held_out_rows
-from eigenline.command.preparation import FILE, Preparation
 from eigenline.command.tables.chunk import Table, csv_line
 from eigenline.formats.artifact.columns_file import COLUMNS_FILE, ColumnNames, write_column_names
+from eigenline.formats.preparation import FILE, Preparation
 from eigenline.formats.recordio.writer import write_recordio_to
 
 _PROGRESS: Final = re.compile(r"#progress_metric: .*completed ([0-9.]+) %")

@@ -17,7 +17,9 @@ _MOST_LISTED: Final = 10
 _LONGEST: Final = 100  # letters of a name that are compared
 
 
-def order_of(found: Sequence[str], expected: Sequence[str], name: str) -> NDArray[np.intp] | None:
+def order_of(
+    found: Sequence[str], expected: Sequence[str], name: str, owner: str = "of the model"
+) -> NDArray[np.intp] | None:
     """Return where each expected column is among the found ones; None where they are in order already.
 
     Parameters
@@ -28,6 +30,8 @@ def order_of(found: Sequence[str], expected: Sequence[str], name: str) -> NDArra
         The features' names in the wanted order.
     name
         What errors call the source.
+    owner
+        Whose the expected names are, for errors.
 
     Returns
     -------
@@ -46,7 +50,7 @@ def order_of(found: Sequence[str], expected: Sequence[str], name: str) -> NDArra
     unknown = [column for column in places if column not in known]
     twice = _repeated(found) or _repeated(expected)
     if missing or unknown or twice or len(found) != len(expected):
-        raise DataError(f"{name}: its columns are not those of the model.{_difference(missing, unknown, twice)}")
+        raise DataError(f"{name}: its columns are not those {owner}.{_difference(missing, unknown, twice)}")
     return np.array([places[column] for column in expected], np.intp)
 
 

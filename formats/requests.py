@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -11,9 +10,14 @@ from eigenline.algorithms.batch import Features
 from eigenline.algorithms.errors import DataError
 from eigenline.formats.columns import in_order_of
 from eigenline.formats.content_types import CSV, JSON, RECORDIO, ContentType, parse_content_type
+from eigenline.formats.csv.lines import PIECE_BYTES
+from eigenline.formats.csv.numbers import parse_lines
 from eigenline.formats.csv.reader import CsvReader
+from eigenline.formats.json.named import read_named
 from eigenline.formats.json.reader import parse_json, parse_json_lines
 from eigenline.formats.likely_causes import counted, width_hint
+from eigenline.formats.preparation import Preparation
+from eigenline.formats.prepared import arranged, prepared, read_csv_cells
 from eigenline.formats.read_buffer import open_read_buffer
 from eigenline.formats.recordio.dense_layout import DenseLayout, find_layout
 from eigenline.formats.recordio.framing import HEADER_BYTES, MAGIC_BYTES
@@ -27,7 +31,7 @@ def read_features(
     body: bytes,
     content_type: ContentType | str,
     feature_dim: int | None = None,
-    column_names: Sequence[str] | None = None,
+    preparation: Preparation | None = None,
 ) -> Features:
     """Read the records of a request.
 
@@ -40,9 +44,9 @@ def read_features(
         of recordIO records are skipped.
     feature_dim
         The number of features that the model takes.
-    column_names
-        The features' names, in the order in which the model takes them. CSV with a header is put in this order;
-        None takes its columns as they are.
+    preparation
+        How columns become the model's features, where the model keeps that: CSV with a header and JSON with names
+        are matched by name, gaps filled and categories spread out. None takes all columns as they are.
 
     Returns
     -------
@@ -58,7 +62,7 @@ def read_features(
     kind = parse_content_type(content_type) if isinstance(content_type, str) else content_type
     if not body:
         raise DataError("The request's body is empty; expected at least one record.")
-    features = _read(body, kind, column_names)
+    features = _read(body, kind) if preparation is None else _read_prepared(body, kind, preparation)
     rows, width = features.shape
     if not rows:
         raise DataError("The request holds no records.")
@@ -70,20 +74,63 @@ def read_features(
     return features
 
 
-def _read(body: bytes, kind: ContentType, column_names: Sequence[str] | None) -> Features:
+def _read(body: bytes, kind: ContentType) -> Features:
     if kind.media_type == CSV:
-        return _read_csv(body, kind, column_names)
+        return _read_csv(body, kind)
     if kind.media_type == RECORDIO:
         return _read_recordio(body)
+    try:
+        return _read_json(body, kind)
+    except DataError:
+        if read_named(body, kind.media_type, _NAME) is not None:
+            raise DataError(
+                f"{_NAME}: its values have names, but the model keeps none to match them with. Send them in the "
+                'order of training: {"features": [...]}.'
+            ) from None
+        raise
+
+
+def _read_prepared(body: bytes, kind: ContentType, preparation: Preparation) -> Features:
+    if kind.media_type == CSV:
+        if not preparation.has_categories:
+            try:
+                return _read_csv(body, kind, preparation)
+            except DataError:
+                if not preparation.changes_values:
+                    raise
+        return read_csv_cells(body, kind, preparation, _NAME)
+    if kind.media_type == RECORDIO:
+        return prepared(_read_recordio(body), preparation, _NAME)
+    try:
+        return prepared(_read_json(body, kind), preparation, _NAME)
+    except DataError:
+        named = read_named(body, kind.media_type, _NAME) if preparation.named else None
+        if named is None:
+            raise
+    names, chunk = named
+    return arranged(chunk, names, preparation, _NAME)
+
+
+def _read_json(body: bytes, kind: ContentType) -> Features:
     return parse_json(body, _NAME) if kind.media_type == JSON else parse_json_lines(body, _NAME)
 
 
-def _read_csv(body: bytes, kind: ContentType, column_names: Sequence[str] | None) -> Features:
-    reader = CsvReader(kind, _NAME, "ignored", default_label_size=0, sniff_header=False)
+def _read_csv(body: bytes, kind: ContentType, preparation: Preparation | None = None) -> Features:
+    if not kind.parameters and len(body) <= PIECE_BYTES:  # nearly all requests: what the reader would do, at once
+        table = parse_lines(body)
+        if table is not None:
+            with np.errstate(over="ignore"):
+                features = table.astype(np.float32, order="C")
+            if np.isfinite(features).all():
+                return features
+    named = preparation is not None and preparation.named
+    label = preparation.target if preparation is not None else None
+    reader = CsvReader(kind, _NAME, "ignored", default_label_size=0, sniff_header=named, label_name=label)
     buffer = open_read_buffer(body, len(body), name=_NAME, unpack=False)
     batches = reader.read(buffer)
-    if column_names is not None:
-        batches = (in_order_of(batch, column_names, _NAME) for batch in batches)
+    if preparation is not None and named:
+        names = [column.name for column in preparation.inputs]
+        batches = (in_order_of(batch, names, _NAME) for batch in batches)
     blocks = [batch.features for batch in batches]
     return _stack(blocks) if blocks else np.zeros((0, 0), np.float32)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
-from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -300,21 +299,18 @@ def cost_of(model: ServedModel, names: tuple[str, ...], features: Features, *, i
         Shape (n, feature_dim), or with `inverse` (n, num_components).
     """
     records, given = features.shape
-    known = _shapes.setdefault(model, {})
-    if (names, inverse) not in known:
+    known = model.shapes
+    shape = known.get((names, inverse))
+    if shape is None:
         if len(known) >= _MOST_SHAPES:  # a client may ask for any columns in any order
             known.clear()
-        known[names, inverse] = _shape_of(model, names, inverse=inverse)
-    width, hidden, per_value, per_record = known[names, inverse]
+        shape = known[names, inverse] = _shape_of(model, names, inverse=inverse)
+    width, hidden, per_value, per_record = shape
     filled = features.nnz if is_sparse(features) else records * given
     return Cost(int(records), width, hidden, int(filled * per_value + records * per_record))
 
 
 _MOST_SHAPES: Final = 32
-# Of each model, columns -> their `_shape_of`: nearly all requests want the same few.
-_shapes: WeakKeyDictionary[ServedModel, dict[tuple[tuple[str, ...], bool], tuple[int, int, int, int]]] = (
-    WeakKeyDictionary()
-)
 
 
 def _shape_of(model: ServedModel, names: tuple[str, ...], *, inverse: bool) -> tuple[int, int, int, int]:

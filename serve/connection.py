@@ -570,19 +570,17 @@ def _common_fields() -> bytes:
 
 def head_of(answer: Answer, *, keep_alive: bool, version: str = "1.1") -> bytes:
     """Return the status line and the fields of an answer."""
-    parts = [_STATUS_LINES.get(answer.status) or b"HTTP/1.1 %d Unknown\r\n" % answer.status]
-    has_length = answer.status in (204, 304)
+    fields, has_length = "", answer.status in (204, 304)
     for name, value in answer.headers:
         has_length = has_length or name.lower() == "content-length"
-        parts.append(f"{name}: {value}\r\n".encode("latin-1", "replace"))
+        fields += f"{name}: {value}\r\n"
     if not has_length:
-        parts.append(b"content-length: %d\r\n" % len(answer.body))
+        fields += f"content-length: {len(answer.body)}\r\n"
     if answer.content_type:
-        parts.append(b"content-type: %s\r\n" % answer.content_type.encode("latin-1"))
-    parts.append(_common_fields())
+        fields += f"content-type: {answer.content_type}\r\n"
     if not keep_alive:
-        parts.append(b"connection: close\r\n")
+        fields += "connection: close\r\n"
     elif version == "1.0":
-        parts.append(b"connection: keep-alive\r\n")
-    parts.append(b"\r\n")
-    return b"".join(parts)
+        fields += "connection: keep-alive\r\n"
+    status = _STATUS_LINES.get(answer.status) or b"HTTP/1.1 %d Unknown\r\n" % answer.status
+    return b"%b%b%b\r\n" % (status, fields.encode("latin-1", "replace"), _common_fields())

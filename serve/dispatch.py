@@ -24,6 +24,7 @@ from eigenline.serve.wsgi import call_application
 # Bodies up to this size are read on the event loop: the hand-over to a thread costs more than their share of a
 # parse. Larger ones would keep the loop from `/ping` and from other clients for too long.
 LARGEST_READ_AT_ONCE: Final = 1024 * 1024
+_LARGEST_NAMED_READ_AT_ONCE: Final = 64 * 1024  # texts and names are read cell by cell, ten times as slowly
 _THREADS: Final = 4
 _WAIT_SECONDS: Final = 10.0  # for memory, before a request is refused with 503
 _INVOKE, _INVOKE_NAMED, _PING, _OTHER = range(len(ROUTES))
@@ -93,7 +94,7 @@ class Dispatcher:
             )
             return None
         model = self._held(name)
-        if model is None or len(call.body) > LARGEST_READ_AT_ONCE:
+        if model is None or len(call.body) > _largest_read_at_once(model):
             self._in_thread(self._computing, lambda: self._read(name, call), noted, done, call)
             return None
         work = self._service.read(model, call)
@@ -174,6 +175,10 @@ class Dispatcher:
         method = request.method.decode("latin-1") or "-"
         self.metrics.count(route, answer.status, time.perf_counter() - request.started)
         self.log.note(client, method, path, answer.status, len(answer.body), request.started, request_id)
+
+
+def _largest_read_at_once(model: ServedModel) -> int:
+    return LARGEST_READ_AT_ONCE if model.preparation is None else _LARGEST_NAMED_READ_AT_ONCE
 
 
 def busy() -> Refusal:

@@ -11,10 +11,13 @@ from typing import Any, Final
 from eigenline.algorithms.errors import DataError, UserError
 from eigenline.algorithms.linear_learner.model import LinearLearnerModel
 from eigenline.algorithms.pca.model import PCAModel
+from eigenline.formats.artifact.columns_file import COLUMNS_FILE, read_column_names
 from eigenline.formats.artifact.memory_budget import ArtifactTooLarge, within_memory
 from eigenline.formats.artifact.model_file import read_artifact
-from eigenline.formats.artifact.model_tar import is_artifact_name, is_served_member, read_model_tar
+from eigenline.formats.artifact.model_tar import SIDE_FILES, is_artifact_name, is_served_member, read_model_tar
 from eigenline.formats.machine_limits import memory_limit
+from eigenline.formats.preparation import FILE as PREPARATION_FILE
+from eigenline.formats.preparation import Preparation
 
 
 class ModelError(UserError):
@@ -35,11 +38,20 @@ class ServedModel:
         The parts. With both, a request's features are projected, and the projection is what is scored.
     reports
         ``report.json`` of each part by its algorithm's name, where training left one.
+    preparation
+        How columns with names become features; None where the model keeps no names, as AWS's do not.
+    classes
+        Names of the classes, where the model keeps them.
+    shapes
+        What `serve.columns.cost_of` found of the columns that were asked for: nearly all requests want the same.
     """
 
     pca: PCAModel | None
     linear: LinearLearnerModel | None
     reports: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    preparation: Preparation | None = None
+    classes: tuple[str, ...] | None = None
+    shapes: dict[tuple[tuple[str, ...], bool], tuple[int, int, int, int]] = field(default_factory=dict)
 
     @property
     def feature_dim(self) -> int:
@@ -64,8 +76,10 @@ class ServedModel:
         if self.linear is not None:
             arrays += [self.linear.weights, self.linear.bias]
         parameters = {} if self.linear is None else self.linear.parameters
+        names = () if self.preparation is None else self.preparation.feature_names
         # Python's objects take about sixteen bytes per character of their text (measured: 8 to 20).
-        return sum(array.nbytes for array in arrays) + 16 * len(json.dumps(parameters, default=str))
+        texts = 16 * len(json.dumps(parameters, default=str)) + sum(map(len, names)) + 250 * len(names)
+        return sum(array.nbytes for array in arrays) + texts
 
 
 # A report of more than this is not what a training job writes, and the page would not show it.
@@ -84,7 +98,7 @@ def load_model(place: Path, *, with_reports: bool = True) -> ServedModel:
     Parameters
     ----------
     with_reports
-        Whether to read ``report.json`` too, which the page shows.
+        Whether to keep ``report.json`` too, which the page shows.
 
     Raises
     ------
@@ -94,8 +108,8 @@ def load_model(place: Path, *, with_reports: bool = True) -> ServedModel:
         A file is larger than the memory.
     """
     parts: dict[str, tuple[str, PCAModel | LinearLearnerModel]] = {}
-    reports: dict[str, Mapping[str, Any]] = {}
-    for name, data, report in _artifacts(place, with_reports=with_reports):
+    sides: dict[str, _SideFiles] = {}
+    for name, data, side in _artifacts(place, with_reports=with_reports):
         try:
             model = read_artifact(data)
         except ArtifactTooLarge as error:
@@ -109,8 +123,7 @@ def load_model(place: Path, *, with_reports: bool = True) -> ServedModel:
                 "served. Leave one of them; SAGEMAKER_MULTI_MODEL=true serves several side by side."
             )
         parts[algorithm] = (name, model)
-        if report:
-            reports[algorithm] = report
+        sides[algorithm] = side
     if not parts:
         raise ModelError(
             f"{place} holds no model: expected a file named like 'model_algo-1', or a 'model.tar.gz' with one "
@@ -120,7 +133,86 @@ def load_model(place: Path, *, with_reports: bool = True) -> ServedModel:
     pca, linear = (parts.get(algorithm, ("", None))[1] for algorithm in ("pca", "linear-learner"))
     assert not isinstance(pca, LinearLearnerModel)
     assert not isinstance(linear, PCAModel)
-    return ServedModel(pca, linear, reports)
+    first = "linear-learner" if pca is None else "pca"
+    reports = {algorithm: side.report for algorithm, side in sides.items() if side.report}
+    preparation = sides[first].columns_of(parts[first][1].feature_dim, alone=len(parts) == 1)
+    return ServedModel(pca, linear, reports, preparation, _classes(linear, sides))
+
+
+def _classes(linear: LinearLearnerModel | None, sides: Mapping[str, _SideFiles]) -> tuple[str, ...] | None:
+    if linear is None or linear.predictor_type == "regressor":
+        return None
+    found = sides["linear-learner"].columns()
+    classes = None if found is None else found.classes
+    if classes is None or len(classes) != max(2, linear.num_outputs):
+        return None
+    return None if list(classes) == list(map(str, range(len(classes)))) else classes
+
+
+@dataclass(frozen=True)
+class _SideFiles:
+    """What lies beside an artifact.
+
+    Attributes
+    ----------
+    where
+        The folder or the archive, for errors.
+    contents
+        Name -> content of `SIDE_FILES`.
+    with_report
+        Whether the report is wanted as a whole, and not only for the names in it.
+    """
+
+    where: str
+    contents: Mapping[str, bytes]
+    with_report: bool
+
+    @property
+    def report(self) -> Mapping[str, Any] | None:
+        return _parse_report(self.contents.get("report.json")) if self.with_report else None
+
+    def columns(self) -> Preparation | None:
+        """Return what is known of the columns: how they were prepared, or their names; None for nothing.
+
+        Raises
+        ------
+        ModelError
+            If a file is damaged.
+        """
+        try:
+            if PREPARATION_FILE in self.contents:
+                name = f"{self.where}/{PREPARATION_FILE}"
+                return Preparation.from_json(self.contents[PREPARATION_FILE], name)
+            if COLUMNS_FILE in self.contents:
+                names = read_column_names(self.contents[COLUMNS_FILE], name=f"{self.where}/{COLUMNS_FILE}")
+                return Preparation.plain(len(names.features), names.features, names.target, names.classes)
+        except DataError as error:
+            raise ModelError(str(error)) from error
+        features = (_parse_report(self.contents.get("report.json")) or {}).get("feature_names")
+        if isinstance(features, list) and all(isinstance(name, str) for name in features):
+            return Preparation.plain(len(features), features)
+        return None
+
+    def columns_of(self, feature_dim: int, *, alone: bool) -> Preparation | None:
+        """Return what is known of the columns of a model that takes so many features.
+
+        Files that lie between a chain's two artifacts may belong to either: what does not fit is left.
+
+        Raises
+        ------
+        ModelError
+            If the files are damaged, or belong to another model.
+        """
+        found = self.columns()
+        if found is None or len(found.feature_names) == feature_dim:
+            return found
+        names = [name for name in (PREPARATION_FILE, COLUMNS_FILE) if name in self.contents]
+        if alone and names:
+            raise ModelError(
+                f"{self.where}/{names[0]} describes {len(found.feature_names)} features, but the model takes "
+                f"{feature_dim}: it belongs to another model."
+            )
+        return None
 
 
 def _check_chain(parts: Mapping[str, tuple[str, PCAModel | LinearLearnerModel]]) -> None:
@@ -156,37 +248,39 @@ def files_of(place: Path) -> dict[str, tuple[int, int, int]]:
 
 
 def _is_read(name: str) -> bool:
-    return is_artifact_name(name) or name.endswith((".tar.gz", ".tgz"))
+    return is_artifact_name(name) or name.endswith((".tar.gz", ".tgz")) or name in SIDE_FILES
 
 
-def _artifacts(place: Path, *, with_reports: bool) -> Iterator[tuple[str, bytes, Mapping[str, Any] | None]]:
-    """Yield (name, bytes, report) of each artifact in a folder or tar file."""
+def _artifacts(place: Path, *, with_reports: bool) -> Iterator[tuple[str, bytes, _SideFiles]]:
+    """Yield (name, bytes, files beside it) of each artifact in a folder or tar file."""
     deployed = place if place.is_file() else place / "model.tar.gz"
     if deployed.is_file():
         yield from _tar_artifacts(deployed, deployed.parent, with_reports=with_reports)
         return
     for folder in _folders(place):
-        report = _report(folder / "report.json", place) if with_reports else None
-        for path in _entries(folder):
+        entries = _entries(folder)
+        side: _SideFiles | None = None
+        for path in entries:
             if is_artifact_name(path.name):
-                yield str(path.relative_to(place)), _contents(path, place), report
+                if side is None:
+                    beside = {path.name: _contents(path, place) for path in entries if path.name in SIDE_FILES}
+                    side = _SideFiles(str(folder), beside, with_reports)
+                yield str(path.relative_to(place)), _contents(path, place), side
             elif path.name.endswith((".tar.gz", ".tgz")):
                 yield from _tar_artifacts(path, place, with_reports=with_reports)
 
 
-def _tar_artifacts(
-    path: Path, root: Path, *, with_reports: bool
-) -> Iterator[tuple[str, bytes, Mapping[str, Any] | None]]:
+def _tar_artifacts(path: Path, root: Path, *, with_reports: bool) -> Iterator[tuple[str, bytes, _SideFiles]]:
     try:
         members = read_model_tar(_contents(path, root), wanted=is_served_member)
     except ArtifactTooLarge as error:
         raise ModelTooLarge(str(error)) from error
     except DataError as error:
         raise ModelError(f"{path.name} cannot be read: {error}") from error
-    report = _parse_report(members.get("report.json")) if with_reports else None
+    side = _SideFiles(str(path), {name: members[name] for name in SIDE_FILES if name in members}, with_reports)
     for name, data in sorted(members.items()):
         if is_artifact_name(name):
-            yield f"{path.name}:{name}", data, report
+            yield f"{path.name}:{name}", data, side
 
 
 def _folders(place: Path) -> list[Path]:
@@ -214,10 +308,6 @@ def _contents(path: Path, root: Path) -> bytes:
         raise ModelTooLarge(str(error)) from error
     except OSError as error:
         raise ModelError(f"{path} cannot be read: {error.strerror or error}.") from error
-
-
-def _report(path: Path, root: Path) -> Mapping[str, Any] | None:
-    return _parse_report(_contents(path, root)) if path.is_file() else None
 
 
 def _parse_report(data: bytes | None) -> Mapping[str, Any] | None:

@@ -264,6 +264,11 @@ function showRefusal(sentence) {
   byId("result").replaceChildren(element("p", {}, sentence || "The request was refused."));
 }
 
+function className(label) { // of its number, or its own name, which answers of models with names hold
+  if (model.classes) return typeof label === "number" ? model.classes[label] : label;
+  return `class ${label}`;
+}
+
 function gauge(share, threshold) {
   const fill = element("i"), tick = element("b", { title: "threshold" });
   fill.style.width = 100 * Math.max(0, Math.min(1, share)) + "%";
@@ -280,16 +285,17 @@ function showResult(records, plain) {
   const said = (text) => into.append(element("p", { class: "said" }, text));
   const score = Array.isArray(first.score) ? first.score : first.probabilities;
   if (model.kind === "multiclass_classifier" && score) {
-    const ranked = score.map((share, label) => [`class ${label}`, share]).sort((a, b) => b[1] - a[1]);
-    value(first.predicted_label === undefined ? ranked[0][0] : `class ${first.predicted_label}`);
+    const ranked = score.map((share, label) => [className(label), share]).sort((a, b) => b[1] - a[1]);
+    value(first.predicted_label === undefined ? ranked[0][0] : className(first.predicted_label));
     said("The classes, most likely first:");
     into.append(bars(ranked.slice(0, 8), true));
   } else if (model.kind === "binary_classifier" && first.predicted_label !== undefined) {
-    value(first.predicted_label ? "1 – yes" : "0 – no");
+    const yes = model.classes ? model.classes[1] : "yes";
+    value(model.classes ? className(first.predicted_label) : first.predicted_label ? "1 – yes" : "0 – no");
     if (typeof first.score === "number") {
       const threshold = Number(byId("threshold").value.replace(",", ".")) || model.threshold;
       const likely = model.columns.includes("probability");
-      said(likely ? `Probability ${(100 * first.score).toFixed(1)} %; “yes” from ${(100 * threshold).toFixed(1)} % on.` : `Score ${short(first.score)}; “yes” from ${short(threshold)} on.`);
+      said(likely ? `Probability ${(100 * first.score).toFixed(1)} %; “${yes}” from ${(100 * threshold).toFixed(1)} % on.` : `Score ${short(first.score)}; “${yes}” from ${short(threshold)} on.`);
       if (likely) into.append(gauge(first.score, threshold));
     }
   } else if (first.projection) {
@@ -485,7 +491,7 @@ function counted(found) { // how often each class was predicted, or the range of
   const count = new Map();
   for (const record of found) if (record.predicted_label !== undefined) count.set(record.predicted_label, (count.get(record.predicted_label) || 0) + 1);
   if (!count.size) return "";
-  return bars([...count].sort((a, b) => b[1] - a[1]).slice(0, 12).map(([label, times]) => [`class ${label}`, times]), true);
+  return bars([...count].sort((a, b) => b[1] - a[1]).slice(0, 12).map(([label, times]) => [className(label), times]), true);
 }
 
 function prepareFiles() {

@@ -68,7 +68,7 @@ def _single(model: ServedModel, settings: Settings) -> dict[str, Any]:
         "columns": available_columns(model),
         "defaults": (*defaults, *pictured) if side else defaults,
         "threshold": _threshold(model, settings),
-        "reports": [view(name, report) for name, report in model.reports.items()],
+        "reports": [view(name, report, model.classes) for name, report in model.reports.items()],
         "examples": _examples(model, request.host),
         "data": _embedded(
             {
@@ -81,6 +81,7 @@ def _single(model: ServedModel, settings: Settings) -> dict[str, Any]:
                 "order": None if model.pca is None else _strongest_first(model.pca)[:_MOST_IMAGES].tolist(),
                 "threshold": _threshold(model, settings),
                 "columns": available_columns(model),
+                "classes": None if model.classes is None else [_printable(name) for name in model.classes],
                 "images": _images(model, side),
                 "images_caption": _images_caption(model),
                 "bars": [] if side else _bars(model),
@@ -278,8 +279,12 @@ def _feature_names(model: ServedModel) -> Sequence[str] | None:
     for report in model.reports.values():
         names = report.get("feature_names")
         if isinstance(names, list) and len(names) == model.feature_dim <= _MOST_NAMES:
-            return [str(name).encode("utf-8", "replace").decode()[:40] for name in names]
+            return [_printable(str(name)) for name in names]
     return None
+
+
+def _printable(name: str) -> str:
+    return name.encode("utf-8", "replace").decode()[:40]
 
 
 def _examples(model: ServedModel, host: str) -> list[tuple[str, str]]:

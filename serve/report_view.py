@@ -27,8 +27,8 @@ _SHADES: Final = 9  # of a confusion grid; the style sheet has as many
 _SCALARS: Final = (str, int, float, bool)
 
 
-def view(name: str, report: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a report as texts, ready for the page."""
+def view(name: str, report: Mapping[str, Any], classes: Sequence[str] | None = None) -> dict[str, Any]:
+    """Return a report as texts, ready for the page; `classes` are their names, where they are known."""
     given = report.get("given")
     given = given if isinstance(given, dict) else {}
     summary = report.get("summary")
@@ -39,7 +39,7 @@ def view(name: str, report: Mapping[str, Any]) -> dict[str, Any]:
         "name": name,
         "summary": [_printable(sentence) for sentence in summary] if isinstance(summary, list) else [],
         "metrics": _pairs(report.get("metrics")),
-        "grids": _grids(report.get("confusion")),
+        "grids": _grids(report.get("confusion"), classes),
         "hyperparameters": [(key, value, key in given) for key, value in _pairs(report.get("hyperparameters"))],
         "tables": [*tables, ("further facts", facts)] if facts else tables,
     }
@@ -134,7 +134,9 @@ def _is_matrix(value: object) -> bool:
     return isinstance(value, list) and all(isinstance(row, list) and len(row) == len(value) for row in value)
 
 
-def _grids(confusion: object) -> list[tuple[str, list[tuple[str, list[tuple[str, int]]]]]]:
+def _grids(
+    confusion: object, classes: Sequence[str] | None
+) -> list[tuple[str, list[tuple[str, list[tuple[str, int]]]]]]:
     """Return (channel, rows) of each confusion matrix [actual][predicted]: per row its class, texts and shades.
 
     A shade is the share of its row, from 0 to `_SHADES`.
@@ -148,7 +150,8 @@ def _grids(confusion: object) -> list[tuple[str, list[tuple[str, list[tuple[str,
             counts = [value or 0.0 for value in _numbers(row)] or [0.0] * len(row)
             total = sum(map(abs, counts)) or 1.0
             shades = [min(_SHADES, math.ceil(_SHADES * abs(count) / total)) for count in counts]
-            rows.append((str(label), list(zip(map(_count, row), shades, strict=True))))
+            title = classes[label] if classes is not None and len(classes) == len(matrix) else str(label)
+            rows.append((_printable(title), list(zip(map(_count, row), shades, strict=True))))
         found.append((_printable(channel), rows))
     return found
 

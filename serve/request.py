@@ -63,11 +63,13 @@ class Request:
     @property
     def query(self) -> str:
         """What follows the question mark, undecoded."""
-        return self.target.partition(b"?")[2].decode("latin-1")
+        target = self.target
+        return target.partition(b"?")[2].decode("latin-1") if b"?" in target else ""
 
     def text(self, name: bytes) -> str:
         """Return a field's value, or an empty text."""
-        return self.headers[name].decode("latin-1") if name in self.headers else ""
+        value = self.headers.get(name)
+        return "" if value is None else value.decode("latin-1")
 
 
 def is_host(value: bytes) -> bool:

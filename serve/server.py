@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import logging
 import os
 import signal
@@ -224,6 +225,9 @@ def _run(app: Flask, settings: Settings, listener: socket.socket, scratch: str) 
             """Return the application."""
             return app
 
+    # What is in memory now stays: workers neither search it for garbage nor, by marking it, copy its pages.
+    gc.collect()
+    gc.freeze()
     try:
         Server().run()
     except SystemExit as end:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
-import os
+import random
 import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -29,6 +29,7 @@ from eigenline.serve.settings import Settings
 logger = logging.getLogger("serve")
 
 OFFERED = (JSON, JSON_LINES, RECORDIO, CSV)
+_ALWAYS_FINITE: Final = ("predicted_label", "labels")
 NO_MEMORY: Final = "There is no memory for this request now. Send fewer records at a time, or unload a model."
 _parse_content_type = functools.lru_cache(maxsize=64)(parse_content_type)  # clients send the same few
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
@@ -82,7 +83,7 @@ def request_id_of(*candidates: str) -> str:
     for candidate in candidates:
         if candidate and _REQUEST_ID.fullmatch(candidate):
             return candidate
-    return os.urandom(8).hex()
+    return f"{random.getrandbits(64):016x}"  # seeded anew after each fork, by Python itself
 
 
 class Service:
@@ -199,7 +200,8 @@ class Service:
         call, model, media_type = work.call, work.model, work.media_type
         columns = self._predict(model, work.features, work.options, work.names)
         _check_finite(columns)
-        body = write_answer(columns, envelope=_envelope(model, work.options), media_type=media_type)
+        envelope = _envelope(model, work.options)
+        body = write_answer(columns, envelope=envelope, media_type=media_type, classes=model.classes)
         if media_type == RECORDIO and _parse_content_type(call.content_type).media_type == RECORDIO:
             body = pass_through(call.body, body)
         return Answer(200, body, media_type)
@@ -225,13 +227,13 @@ def _features(call: Call, model: ServedModel, options: Options) -> Features:
     content_type = _parse_content_type(call.content_type)
     assert model.pca is not None or not options.inverse
     width = model.pca.num_components if options.inverse and model.pca is not None else model.feature_dim
-    return read_features(call.body, content_type, width)
+    return read_features(call.body, content_type, width, None if options.inverse else model.preparation)
 
 
 def _check_finite(columns: Mapping[str, NDArray[np.float32]]) -> None:
     """Refuse to answer with infinities: JSON has no word for them, and no client expects them."""
     for name, values in columns.items():
-        if not np.isfinite(values).all():
+        if name not in _ALWAYS_FINITE and not np.isfinite(values).all():
             bad = ~np.isfinite(values).reshape(len(values), -1).all(axis=1)
             raise DataError(
                 f"The {name} of record {int(np.argmax(bad)) + 1} is beyond what float32 can hold: its features "

@@ -90,8 +90,9 @@ class LinearLearnerModel:
 
 def _sigmoid(raw_score: NDArray[np.float32]) -> NDArray[np.float32]:
     # exp of a non-positive number only, so that nothing overflows
-    decay = np.exp(-np.abs(raw_score))
-    return np.where(raw_score >= 0, 1 / (1 + decay), decay / (1 + decay)).astype(np.float32)
+    decay = np.abs(raw_score)
+    np.exp(np.negative(decay, out=decay), out=decay)
+    return np.asarray(np.where(raw_score >= 0, np.float32(1), decay) / (1 + decay), np.float32)
 
 
 def _softmax(raw_scores: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -1,67 +1,15 @@
-"""Some consecutive rows of a table: numbers where cells are numbers, texts where they are not."""
+"""A file as a table that can be read in chunks, and a row of one as text."""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeAlias
+from collections.abc import Sequence
+from typing import Any, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
+from eigenline.formats.chunk import MISSING, Chunk, Columns, text_of, texts_of
 
-from eigenline.algorithms.batch import Features
-
-# The spellings of "nothing" that spreadsheets, pandas and R leave in files.
-MISSING = frozenset({"", "na", "n/a", "nan", "null", "none", "?", "#n/a", "#n/d", "#null!"})
-
-Columns: TypeAlias = tuple[str, ...]
-
-
-@dataclass(frozen=True, eq=False)
-class Chunk:
-    """Rows of a table.
-
-    Attributes
-    ----------
-    numbers
-        Shape (n, number of columns): every cell that is a number, NaN for cells that are missing or text; a CSR
-        array for files that are sparse.
-    texts
-        Column -> all n cells as text, for columns that hold at least one text here; missing cells are ''.
-    place
-        Row within the chunk -> where it is in its file, as errors name it: ``sales.csv, line 17``.
-    lines
-        Returns the rows as they stand in the file, without line ends; None where the file has no lines.
-    labels
-        Shape (n,), where the format itself has labels (recordIO, svmlight, .npz).
-    """
-
-    numbers: Features
-    texts: Mapping[int, Sequence[str]]
-    place: Callable[[int], str]
-    lines: Callable[[], list[str]] | None = None
-    labels: NDArray[Any] | None = field(default=None)
-
-    def __len__(self) -> int:
-        return int(self.numbers.shape[0])
-
-    def dense(self) -> NDArray[np.floating[Any]]:
-        """Return the numbers as an array; sparse chunks are small enough for it only where columns are few."""
-        return self.numbers if isinstance(self.numbers, np.ndarray) else self.numbers.toarray()
-
-    def column(self, number: int) -> NDArray[np.floating[Any]]:
-        """Return one column's numbers."""
-        if isinstance(self.numbers, np.ndarray):
-            return self.numbers[:, number]
-        return np.asarray(self.numbers[:, [number]].toarray())[:, 0]
-
-    def cells(self, number: int) -> Sequence[str]:
-        """Return one column's cells as text."""
-        if number in self.texts:
-            return self.texts[number]
-        return texts_of(self.column(number))
+__all__ = ["MISSING", "Chunk", "Columns", "Table", "csv_line", "text_of", "texts_of"]
 
 
 class Table(Protocol):
@@ -95,20 +43,6 @@ class Table(Protocol):
 
     def chunks(self) -> Any:
         """Yield every row, in the order of the file."""
-
-
-def texts_of(values: NDArray[Any]) -> list[str]:
-    """Write numbers as people do, those of float32 with the digits that they have."""
-    if values.dtype == np.float32:
-        return [text_of(float(str(value))) for value in values]
-    return list(map(text_of, values.astype(np.float64).tolist()))
-
-
-def text_of(value: float) -> str:
-    """Write a number as people do: 3 rather than 3.0; '' where it is missing."""
-    if value != value:
-        return ""
-    return str(int(value)) if value == int(value) and abs(value) < 1e15 else repr(value)
 
 
 def csv_line(cells: Sequence[str], separator: str = ",") -> str:

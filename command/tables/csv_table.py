@@ -7,17 +7,16 @@ from __future__ import annotations
 
 import csv
 import io
-import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from eigenline.algorithms.errors import DataError, UserError, excerpt
-from eigenline.command.tables.chunk import MISSING, Chunk, Columns, csv_line, text_of
+from eigenline.command.tables.chunk import Chunk, Columns, csv_line
 from eigenline.command.tables.source import Source
+from eigenline.formats.chunk import DECIMAL_COMMA, NUMBER, numbers_and_texts
 from eigenline.formats.requests import read_features
 
 _BLOCK_BYTES: Final = 4 << 20
@@ -25,8 +24,6 @@ _LONGEST: Final = 64 << 20  # of one row: a quotation mark that is never closed 
 _BOM: Final = b"\xef\xbb\xbf"
 _SEPARATORS: Final = ",;\t|"
 _PLAIN: Final = "text/csv;label_size=0;header=absent"
-_DECIMAL_COMMA: Final = re.compile(r"[+-]?\d+,\d+([eE][+-]?\d+)?")
-_NUMBER: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
 class CsvTable:
@@ -57,7 +54,7 @@ class CsvTable:
         self.separator = _separator(lines)
         rows = [_cells(line, self.separator) for line in lines]
         self.decimal_comma = self.separator != "," and any(
-            _DECIMAL_COMMA.fullmatch(cell.strip()) for row in rows for cell in row
+            DECIMAL_COMMA.fullmatch(cell.strip()) for row in rows for cell in row
         )
         _refuse_a_title(rows, self.name, self.separator)
         found = self._is_header(rows) if header is None else header
@@ -134,7 +131,7 @@ class CsvTable:
         numbers = np.empty((len(rows), self.width))
         texts: dict[int, Sequence[str]] = {}
         for number, cells in enumerate(zip(*rows, strict=True)):
-            values, words = _column(cells, self.decimal_comma)
+            values, words = numbers_and_texts(cells, decimal_comma=self.decimal_comma)
             numbers[:, number] = values
             if words is not None:
                 texts[number] = words
@@ -338,37 +335,9 @@ def _refuse_a_title(rows: list[list[str]], name: str, separator: str) -> None:
             )
 
 
-def _column(cells: Sequence[str], decimal_comma: bool) -> tuple[NDArray[np.float64], list[str] | None]:
-    """Return a column's numbers (NaN elsewhere), and all its cells as text where one of them is text."""
-    if not decimal_comma:
-        try:
-            values = np.array(cells, dtype=np.float64)
-            if np.isfinite(values).all() and not any("_" in cell for cell in cells):
-                return values, None
-        except ValueError:
-            pass
-    values = np.full(len(cells), np.nan)
-    words: list[str] = []
-    texts = False
-    for row, cell in enumerate(cells):
-        stripped = cell.strip()
-        if stripped.lower() in MISSING:
-            words.append("")
-            continue
-        if decimal_comma and _DECIMAL_COMMA.fullmatch(stripped):
-            stripped = stripped.replace(",", ".")
-        if _NUMBER.fullmatch(stripped) and len(stripped) < 400 and abs(float(stripped)) < np.inf:
-            values[row] = float(stripped)
-            words.append(text_of(values[row].item()))
-        else:
-            words.append(stripped)
-            texts = True
-    return values, words if texts else None
-
-
 def _is_number(cell: str, decimal_comma: bool) -> bool:
     stripped = cell.strip()
-    return bool(_NUMBER.fullmatch(stripped) or (decimal_comma and _DECIMAL_COMMA.fullmatch(stripped)))
+    return bool(NUMBER.fullmatch(stripped) or (decimal_comma and DECIMAL_COMMA.fullmatch(stripped)))
 
 
 def _width_cause(row: Sequence[str], width: int, names: Columns | None, separator: str) -> str:

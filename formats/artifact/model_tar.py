@@ -13,12 +13,13 @@ from typing import Any, BinaryIO, Final, cast
 from eigenline.algorithms.errors import DataError, excerpt
 from eigenline.formats.artifact.columns_file import COLUMNS_FILE
 from eigenline.formats.artifact.memory_budget import ArtifactTooLarge, unpacking_limit, within_memory
+from eigenline.formats.preparation import FILE as PREPARATION_FILE
 
 _MODE: Final = 0o644
 _MOST_MEMBERS: Final = 1000
 # Of all members' headers beyond their 512 bytes, which hold long names; tarfile reads ahead some kilobytes of it.
 _MOST_HEADER_BYTES: Final = 1 << 20
-SIDE_FILES: Final = frozenset({"report.json", COLUMNS_FILE})
+SIDE_FILES: Final = frozenset({"report.json", COLUMNS_FILE, PREPARATION_FILE})
 # Files beside the artifact that begin like one: cards and tables that people add.
 _NOT_ARTIFACTS: Final = (".json", ".csv", ".txt", ".md", ".html", ".pdf", ".png", ".tar.gz", ".tar", ".gz")
 _COMPRESSION: Final = 6  # the service's level: its gzip header is flagged neither "fastest" nor "best"
@@ -53,7 +54,7 @@ def is_artifact_name(path: str) -> bool:
 
 
 def is_served_member(path: str) -> bool:
-    """Return whether `serve` needs a member of a model's archive: the artifact, its report, its columns' names."""
+    """Return whether `serve` needs a member of a model's archive: the artifact, its report, its columns."""
     return is_artifact_name(path) or path.rpartition("/")[2] in SIDE_FILES
 
 

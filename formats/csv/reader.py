@@ -65,6 +65,8 @@ class CsvReader:
         Labels must be whole numbers from 0 to one less; None: any number.
     classes
         Names of the classes, which stand in the target's column instead of their numbers; None: numbers do.
+    label_name
+        Of a column that is no feature where a header has it; the content type's ``label_size`` or ``target`` wins.
     """
 
     def __init__(
@@ -79,9 +81,11 @@ class CsvReader:
         processes: int = 1,
         num_classes: int | None = None,
         classes: Sequence[str] | None = None,
+        label_name: str | None = None,
     ) -> None:
         self._name = name
         self._target = kind.target()
+        self._label_in_header = None if {"label_size", "target"} & set(kind.parameters) else label_name
         self._label_size = kind.label_size(default_label_size if self._target is None else 1)
         self._label_start = 0
         self._header = kind.header() if self._target is None else True
@@ -333,6 +337,8 @@ class CsvReader:
                 self._label_start = find_target(names, self._target, self._name)
             else:  # a request, of which labels are ignored, may come without them
                 self._label_size = 0
+        elif self._label_in_header is not None and names.count(self._label_in_header) == 1:
+            self._label_start, self._label_size = names.index(self._label_in_header), 1
         if self._columns is not None and len(names) != self._columns:
             raise expected_names(names, self._columns, first_row, self._name)
         self._names = names

@@ -127,6 +127,10 @@ def _member(parsed: Any, key: str) -> Any:
 
 
 def _matrix(buffers: list[Any]) -> NDArray[np.float32] | None:
+    if len(buffers) == 1:  # copied once: the parser's memory is not ours
+        with np.errstate(over="ignore"):
+            row = np.frombuffer(buffers[0]).astype(np.float32)
+        return row[np.newaxis] if row.size and np.isfinite(row).all() else None
     size = len(memoryview(buffers[0]).cast("B"))
     joined = b"".join(buffers)
     if not size or len(joined) != size * len(buffers) or any(memoryview(b).nbytes != size for b in buffers):

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from eigenline import write_recordio
 from eigenline.algorithms.errors import UserError
-from eigenline.command.preparation import Input, Preparation
 from eigenline.command.tables.opening import open_table
+from eigenline.formats.preparation import Input, Preparation
 
 CELLS = st.sampled_from(["1", "2.5", "", "x", "NA", "1,5", '"a,b"', '"', "-3e4", "nan", "1e400", "ä", "\r", " 7 "])
 TABLES = st.lists(st.lists(CELLS, max_size=4), max_size=8)

@@ -13,6 +13,7 @@ from eigenline.formats.artifact.columns_file import read_column_names, write_col
 from eigenline.formats.artifact.model_file import read_artifact, write_artifact
 from eigenline.formats.artifact.model_tar import read_model_tar
 from eigenline.formats.content_types import RECORDIO, negotiate, parse_content_type
+from eigenline.formats.preparation import Input, Preparation
 from eigenline.formats.reading import read_batches
 from eigenline.formats.recordio.columns import read_columns
 from eigenline.formats.recordio.framing import find_frames
@@ -135,6 +136,31 @@ def request(data: bytes) -> None:
     assert features.dtype == np.float32
 
 
+PREPARATIONS = (
+    Preparation.plain(2, ("a", "b"), "c"),
+    Preparation((Input("a", 1, 0.5), Input("b", 0)), True, 3, "c", 2),
+    Preparation((Input("a", 0), Input("b", 1, None, ("x", "(missing)"))), True, 3, "c", 2),
+    Preparation((Input("a", 0), Input("b", 1, None, ("x", "(missing)"))), False, 3, None, 2),
+)
+
+
+def prepared(data: bytes) -> None:
+    """Two bytes choose the content type and the preparation; the features are the model's."""
+    kinds = ("csv", "json", "jsonlines", "protobuf", "csv;target=c", "csv;header=present")
+    if len(data) < 2:
+        return
+    preparation = PREPARATIONS[data[1] % len(PREPARATIONS)]
+    width = len(preparation.feature_names)
+    try:
+        features = read_features(data[2:], kinds[data[0] % len(kinds)], width, preparation)
+    except UserError:
+        return
+    assert features.shape[0] > 0
+    assert features.shape[1] == width
+    assert features.dtype == np.float32
+    assert np.isfinite(features if isinstance(features, np.ndarray) else features.data).all()
+
+
 def answer(data: bytes) -> None:
     """Columns of one length."""
     try:
@@ -181,6 +207,7 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "passed": lambda data: quietly(passed, data),
     "columns": lambda data: quietly(columns, data),
     "request": lambda data: quietly(request, data),
+    "prepared": lambda data: quietly(prepared, data),
     "answer": lambda data: quietly(answer, data),
     "artifact": lambda data: quietly(artifact, data),
     "archive": lambda data: quietly(archive, data),

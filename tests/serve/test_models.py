@@ -14,6 +14,7 @@ import pytest
 from eigenline.algorithms.errors import UserError
 from eigenline.formats.artifact.model_file import write_artifact
 from eigenline.formats.artifact.model_tar import write_model_tar
+from eigenline.formats.preparation import Preparation
 from eigenline.serve.app import create_app
 from eigenline.serve.models import ModelError, load_model
 from eigenline.serve.settings import Settings
@@ -181,3 +182,59 @@ def test_a_zip_bomb_in_the_artifact_is_refused_in_little_memory(tmp_path: Path) 
         load_model(tmp_path)
     after = os.sysconf("SC_PAGE_SIZE") * int(Path("/proc/self/statm").read_text().split()[1])
     assert after - before < 100_000_000
+
+
+COLUMNS = b'{"features": ["a", "b", "c", "d"], "target": "y", "classes": ["no", "yes"]}'
+
+
+def test_the_names_that_training_kept_are_the_models_own(tmp_path: Path) -> None:
+    write_model(tmp_path, make_linear())
+    assert load_model(tmp_path).preparation is None
+    (tmp_path / "report.json").write_text('{"feature_names": ["p", "q", "r", "s"]}')
+    for with_reports in (True, False):
+        found = load_model(tmp_path, with_reports=with_reports)
+        assert found.preparation is not None
+        assert found.preparation.feature_names == ("p", "q", "r", "s")
+        assert found.classes is None
+        assert bool(found.reports) == with_reports
+    (tmp_path / "columns.json").write_bytes(COLUMNS)
+    found = load_model(tmp_path)
+    assert found.preparation is not None
+    assert (found.preparation.feature_names, found.preparation.target) == (("a", "b", "c", "d"), "y")
+    assert found.classes == ("no", "yes")
+    (tmp_path / "preparation.json").write_bytes(Preparation.plain(4, ("e", "f", "g", "h")).to_json())
+    found = load_model(tmp_path)
+    assert found.preparation is not None
+    assert found.preparation.feature_names == ("e", "f", "g", "h")
+    (tmp_path / "preparation.json").unlink()
+    data = write_model_tar({"model_algo-1": write_artifact(make_linear()), "columns.json": COLUMNS})
+    (tmp_path / "model.tar.gz").write_bytes(data)
+    assert load_model(tmp_path / "model.tar.gz").classes == ("no", "yes")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("columns.json", b"{", "columns.json"),
+        ("columns.json", b'{"features": ["a"]}', "describes 1 features, but the model takes 4"),
+        ("preparation.json", b"[]", "preparation.json cannot be read"),
+        ("preparation.json", Preparation.plain(2).to_json(), "describes 2 features"),
+    ],
+)
+def test_names_of_another_model_are_no_reason_for_wrong_answers(
+    tmp_path: Path, name: str, content: bytes, words: str
+) -> None:
+    write_model(tmp_path, make_linear())
+    (tmp_path / name).write_bytes(content)
+    refused(tmp_path, words)
+
+
+def test_in_a_chain_each_part_has_its_own_names(tmp_path: Path) -> None:
+    write_model(tmp_path / "first", make_pca(4, 2))
+    write_model(tmp_path / "second", make_linear(2))
+    (tmp_path / "first" / "columns.json").write_text('{"features": ["a", "b", "c", "d"]}')
+    (tmp_path / "second" / "columns.json").write_text('{"features": ["x", "y"], "classes": ["no", "yes"]}')
+    found = load_model(tmp_path)
+    assert found.preparation is not None
+    assert found.preparation.feature_names == ("a", "b", "c", "d")
+    assert found.classes == ("no", "yes")

@@ -10,6 +10,7 @@ import pytest
 from eigenline.algorithms.errors import DataError
 from eigenline.formats.content_types import UnsupportedContentType
 from eigenline.formats.csv import reader as csv_reader
+from eigenline.formats.preparation import Preparation
 from eigenline.formats.reading import read_batches
 from eigenline.formats.requests import read_features
 
@@ -163,14 +164,15 @@ def test_columns_of_later_data_are_put_in_order():
 
 def test_columns_of_requests_are_put_in_order():
     body = b"c,a,b\n3,1,2\n6,4,5\n"
-    features = read_features(body, "csv;header=present", 3, ("a", "b", "c"))
+    features = read_features(body, "csv;header=present", 3, Preparation.plain(3, ("a", "b", "c")))
     np.testing.assert_array_equal(features, [[1, 2, 3], [4, 5, 6]])
     assert features.flags.c_contiguous
     with pytest.raises(
         DataError, match=r"request: its columns are not those of the model\. Missing: 'd'\. Unknown: 'c'\."
     ):
-        read_features(body, "csv;header=present", 3, ("a", "b", "d"))
-    np.testing.assert_array_equal(read_features(b"1,2,3\n", "csv", 3, ("a", "b", "d")), [[1, 2, 3]])
+        read_features(body, "csv;header=present", 3, Preparation.plain(3, ("a", "b", "d")))
+    plain = Preparation.plain(3, ("a", "b", "d"))
+    np.testing.assert_array_equal(read_features(b"1,2,3\n", "csv", 3, plain), [[1, 2, 3]])
 
 
 def test_names_that_do_not_fit_are_listed():

@@ -9,18 +9,25 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from eigenline.algorithms.batch import Features
 from eigenline.algorithms.errors import DataError, excerpt
-from eigenline.command.data_summary import names_of
-from eigenline.command.tables.chunk import Chunk, Table, texts_of
+from eigenline.formats.chunk import Chunk, Columns, texts_of
 
 FILE: Final = "preparation.json"
 MISSING_CATEGORY: Final = "(missing)"
+
+
+class HasColumns(Protocol):
+    """A table, as far as its columns go: what errors call it, the columns' names or None, and their number."""
+
+    name: str
+    names: Columns | None
+    width: int
 
 
 @dataclass(frozen=True)
@@ -79,12 +86,18 @@ class Preparation:
     classes: tuple[str, ...] | None = None
 
     @classmethod
-    def plain(cls, feature_dim: int, names: Sequence[str] | None = None) -> Preparation:
+    def plain(
+        cls,
+        feature_dim: int,
+        names: Sequence[str] | None = None,
+        target: str | None = None,
+        classes: tuple[str, ...] | None = None,
+    ) -> Preparation:
         """Return what a model without the side file needs: its features as they are, by name where known."""
         given = names if names is not None and len(names) == feature_dim else None
         named = given or [f"column_{number + 1}" for number in range(feature_dim)]
         inputs = tuple(Input(name, number) for number, name in enumerate(named))
-        return cls(inputs, given is not None, feature_dim)
+        return cls(inputs, given is not None, feature_dim, target, None, classes)
 
     @property
     def feature_names(self) -> tuple[str, ...]:
@@ -95,6 +108,11 @@ class Preparation:
     def changes_values(self) -> bool:
         """Whether gaps are filled or categories spread out, which a model alone does not do."""
         return any(column.fill is not None or column.categories is not None for column in self.inputs)
+
+    @property
+    def has_categories(self) -> bool:
+        """Whether a column of texts is spread out over several features."""
+        return any(column.categories is not None for column in self.inputs)
 
     def to_json(self) -> bytes:
         """Return the side file's content."""
@@ -124,7 +142,7 @@ class Preparation:
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise DataError(f"{name} cannot be read: {excerpt(str(error), 80)}. Was it changed by hand?") from None
 
-    def positions(self, table: Table, left_out: Sequence[str] = ()) -> list[int]:
+    def positions(self, table: HasColumns, left_out: Sequence[str] = ()) -> list[int]:
         """Return the place of every input in a table.
 
         Parameters
@@ -143,7 +161,8 @@ class Preparation:
             if missing:
                 raise DataError(_missing_names(table, missing, set(self._own_names())))
             return [place[column.name] for column in self.inputs]
-        kept = [number for number, name in enumerate(names_of(table)) if name not in left_out]
+        names = table.names or [f"column_{number + 1}" for number in range(table.width)]
+        kept = [number for number, name in enumerate(names) if name not in left_out]
         wanted = len(self.inputs)
         if len(kept) == wanted:
             return kept
@@ -276,7 +295,7 @@ def _label_texts(chunk: Chunk) -> list[str]:
     return texts_of(chunk.labels)
 
 
-def _missing_names(table: Table, missing: Sequence[str], wanted: set[str]) -> str:
+def _missing_names(table: HasColumns, missing: Sequence[str], wanted: set[str]) -> str:
     further = [name for name in table.names or () if name not in wanted]
     text = f"{table.name} lacks {'the column' if len(missing) == 1 else f'{len(missing)} columns'} "
     text += ", ".join(map(excerpt, missing[:8])) + (", ..." if len(missing) > 8 else "")

@@ -67,7 +67,7 @@ SAMPLE_PASSES, PATH_PASSES, REFIT_PASSES, ROBUST_PASSES, ROBUST_REFIT_PASSES = 2
 SMALL_PATH, SMALL_EXTENSION, SMALL_REFIT = 12, 40, 300
 WIDE_PATH: Final = 3  # without an estimate of the Hessian
 SAMPLE_TOLERANCE, PATH_TOLERANCE = 1e-3, 3e-4
-TOLERANCE: Final = {np.float32: 3e-4, np.float64: 1e-10}
+TOLERANCE: Final = {np.float32: 3e-4, np.float64: 1e-8}
 STOPPED: Final = "the job was asked to stop"
 
 
@@ -197,7 +197,8 @@ class _Path:
         limit = self._limit(SMALL_REFIT, REFIT_PASSES) if alone else self._limit(SMALL_PATH, PATH_PASSES)
         tolerance = TOLERANCE[preparation.dtype] if alone else PATH_TOLERANCE
         explored, point = yield from self._explore(objective, begin, "path", limit, tolerance, curvature)
-        curvature = point.curvature
+        # few records are cheap to look at again, where the best of them stands
+        curvature = point.curvature if path_rows >= SAMPLED_ROWS else None
         winner = self._select(explored)
         free = not settings.is_set("wd") and settings.num_models == AUTO and count > len(weights)
         limit = self._limit(SMALL_EXTENSION, PATH_PASSES)
@@ -419,11 +420,8 @@ class _Path:
         objective = replace(
             self._objective(every, whole, single.with_values(wd=single.wd * seen), (-1,)), loss=loss
         )
-        keep = curvature if (every.count or 0) >= SAMPLED_ROWS else None
-        if every is not records:
-            keep = None
         point = yield from self._descend(
-            objective, begin, stage, limit, TOLERANCE[training_data.preparation.dtype], keep, False
+            objective, begin, stage, limit, TOLERANCE[training_data.preparation.dtype], curvature, False
         )
         parameters = point.parameters * slope
         parameters[-1] += intercept

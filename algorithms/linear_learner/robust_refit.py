@@ -52,9 +52,19 @@ class GeneralisedCrossEntropy:
     def value_and_gradient(self, raw: Floats, labels: Floats) -> tuple[Floats, Floats]:
         """Return each record's loss and the gradient in the raw score."""
         sign = 2 * labels - 1
-        own = link(sign * raw, "logistic")
-        power = own**self.power
-        return (1 - power) / self.power, -sign * power * (1 - own)
+        margin = sign * raw
+        decay = np.exp(-np.abs(margin))
+        denominator = decay + 1
+        # of p^q the logarithm is stable, and numpy has vectorised exp and log, but no power
+        power = np.minimum(margin, 0)
+        power -= np.log(denominator)
+        power *= self.power
+        np.exp(power, out=power)
+        slope = np.where(margin >= 0, decay, 1)  # 1 - p, times the denominator
+        slope /= denominator
+        slope *= power
+        slope *= -sign
+        return (1 - power) / self.power, slope
 
 
 @dataclass(frozen=True)

@@ -181,5 +181,6 @@ def spelled_bytes(count: float) -> str:
 
 
 def as_float32(values: NDArray[Any]) -> NDArray[np.float32]:
-    """Return values in float32, as artifacts keep them."""
-    return np.asarray(values, np.float32)
+    """Return values in float32, as artifacts keep them; those beyond its range become infinite."""
+    with np.errstate(over="ignore"):
+        return np.asarray(values, np.float32)

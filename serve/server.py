@@ -68,13 +68,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from eigenline.serve.settings import read_settings
 
     try:
-        settings = read_settings()
-        settings = replace(
-            settings,
-            host=given.host or settings.host,
-            port=given.port or settings.port,
-            workers=given.workers or settings.workers,
-        )
+        workers = {"MODEL_SERVER_WORKERS": str(given.workers)} if given.workers else {}  # they share the memory
+        settings = read_settings({**os.environ, **workers})
+        settings = replace(settings, host=given.host or settings.host, port=given.port or settings.port)
         _configure_logging(settings)
         with _listen(settings) as listener:
             return _serve(given.model, settings, listener)

@@ -1,4 +1,4 @@
-"""Models of every kind, as files the server reads, and servers around them: Flask's client or real gunicorn."""
+"""Models of every kind, as files the server reads, and the real `serve` command around them."""
 
 import os
 import resource
@@ -11,10 +11,13 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
+from email.message import Message
+from http.client import HTTPConnection, RemoteDisconnected
+from json import dumps
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 import pytest
@@ -68,14 +71,108 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def client_of(tmp_path: Path) -> Callable[..., FlaskClient]:
-    """Make a test client over a model's artifact file, read back as the server reads it."""
+def app_client_of(tmp_path: Path) -> Callable[..., FlaskClient]:
+    """Make Flask's own client over a model's artifact: for the page, and for who mounts `create_app` elsewhere."""
 
     def make(model: LinearLearnerModel | PCAModel, settings: Settings | None = None) -> FlaskClient:
         folder = write_model(tmp_path / f"model-{len(list(tmp_path.iterdir()))}", model)
         return create_app(folder, settings=settings or Settings()).test_client()
 
     return make
+
+
+_MOST_SERVERS = 6
+
+
+@pytest.fixture(scope="session")
+def client_of(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., "Client"]]:
+    """Return a client of the real server, with one worker, over some models and with some environment.
+
+    Tests that want the same get the same; a few run at a time.
+    """
+    servers: dict[tuple[bytes, ...], tuple[ExitStack, Client]] = {}
+
+    def make(*models: LinearLearnerModel | PCAModel, **environment: str) -> Client:
+        artifacts = [write_artifact(model) for model in models]
+        key = (*artifacts, repr(sorted(environment.items())).encode())
+        if key not in servers:
+            if len(servers) == _MOST_SERVERS:
+                servers.pop(next(iter(servers)))[0].close()
+            folder = tmp_path_factory.mktemp("served")
+            for number, artifact in enumerate(artifacts):
+                (folder / f"model_{number}").write_bytes(artifact)
+            stack = ExitStack()
+            server = stack.enter_context(running(str(folder), **{"MODEL_SERVER_WORKERS": "1", **environment}))
+            servers[key] = stack, stack.enter_context(closing(Client(server)))
+        servers[key] = servers.pop(key)  # the one that was wanted longest ago is the first to go
+        return servers[key][1]
+
+    yield make
+    for stack, _ in servers.values():
+        stack.close()
+
+
+@dataclass
+class Reply:
+    """What the server answered."""
+
+    status_code: int
+    data: bytes
+    headers: Message
+
+    @property
+    def text(self) -> str:
+        return self.data.decode()
+
+    @property
+    def content_type(self) -> str | None:
+        return self.headers.get("Content-Type")
+
+
+class Client:
+    """One kept connection to a real server."""
+
+    def __init__(self, server: "Server") -> None:
+        self.server = server
+        self._connection = HTTPConnection("127.0.0.1", server.port, timeout=300)
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def open(
+        self,
+        path: str,
+        method: str = "GET",
+        data: bytes | str = b"",
+        content_type: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        json: object = None,
+    ) -> Reply:
+        fields = dict(headers or {})
+        if json is not None:
+            data, content_type = dumps(json), "application/json"
+        if content_type is not None:
+            fields["Content-Type"] = content_type
+        body = data.encode() if isinstance(data, str) else data
+        for attempt in (0, 1):
+            try:
+                self._connection.request(method, path, body, fields)
+                answer = self._connection.getresponse()
+                return Reply(answer.status, answer.read(), answer.headers)
+            except (ConnectionError, RemoteDisconnected):
+                self._connection.close()
+                if attempt:  # the first time it may be that the connection was idle for too long
+                    raise
+        raise AssertionError
+
+    def get(self, path: str, **more: Any) -> Reply:
+        return self.open(path, **more)
+
+    def post(self, path: str, **more: Any) -> Reply:
+        return self.open(path, "POST", **more)
+
+    def delete(self, path: str, **more: Any) -> Reply:
+        return self.open(path, "DELETE", **more)
 
 
 @dataclass

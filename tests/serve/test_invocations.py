@@ -11,9 +11,8 @@ from eigenline import write_recordio
 from eigenline.algorithms.linear_learner.model import LinearLearnerModel
 from eigenline.algorithms.pca.model import PCAModel
 from eigenline.formats.recordio import record_pb2
-from eigenline.serve.settings import Settings
 
-from .conftest import MODELS, make_linear, make_pca
+from .conftest import MODELS, Client, make_linear, make_pca
 
 RECORDIO = "application/x-recordio-protobuf"
 ROWS = np.array([[1.5, 16, 14, 23], [-2, 100.2, 15.2, 9.2]], np.float32)
@@ -49,9 +48,7 @@ BODIES = {
 
 @pytest.mark.parametrize("kind", MODELS)
 @pytest.mark.parametrize("body", BODIES)
-def test_every_body_means_the_same_to_every_model(
-    client_of: Callable[..., FlaskClient], kind: str, body: str
-) -> None:
+def test_every_body_means_the_same_to_every_model(client_of: Callable[..., Client], kind: str, body: str) -> None:
     model = MODELS[kind]()
     content_type, data = BODIES[body]
     answer = client_of(model).post("/invocations", data=data, content_type=content_type)
@@ -72,13 +69,13 @@ def test_every_body_means_the_same_to_every_model(
         ] == expected.predicted_label.tolist()
 
 
-def post(client: FlaskClient, accept: str | None, body: bytes = b"0,0,0,0") -> tuple[int, bytes, str | None]:
+def post(client: Client, accept: str | None, body: bytes = b"0,0,0,0") -> tuple[int, bytes, str | None]:
     headers = {} if accept is None else {"Accept": accept}
     answer = client.post("/invocations", data=body, content_type="text/csv", headers=headers)
     return answer.status_code, answer.data, answer.headers.get("Content-Type")
 
 
-def test_documented_bytes_of_a_regression(client_of: Callable[..., FlaskClient]) -> None:
+def test_documented_bytes_of_a_regression(client_of: Callable[..., Client]) -> None:
     client = client_of(LABEL_ONE_HALF)
     assert post(client, None) == (200, b'{"predictions": [{"score": 0.4000000059604645}]}', "application/json")
     assert post(client, "*/*")[1] == b'{"predictions": [{"score": 0.4000000059604645}]}'
@@ -91,7 +88,7 @@ def test_documented_bytes_of_a_regression(client_of: Callable[..., FlaskClient])
     assert post(client, RECORDIO)[1:] == (frame, RECORDIO)
 
 
-def test_documented_bytes_of_a_projection(client_of: Callable[..., FlaskClient]) -> None:
+def test_documented_bytes_of_a_projection(client_of: Callable[..., Client]) -> None:
     model = PCAModel(np.ones(2, np.float32), np.eye(2, dtype=np.float32), None)
     status, body, _ = post(client_of(model), None, b"0.5,-1.25\n")
     assert (status, body) == (200, b'{"projections": [{"projection": [0.5, -1.25]}]}')
@@ -101,7 +98,7 @@ def test_documented_bytes_of_a_projection(client_of: Callable[..., FlaskClient])
     assert post(client_of(model), RECORDIO, b"0.5,-1.25\n")[1] == frame
 
 
-def test_recordio_answers_parse_with_generated_protobuf_code(client_of: Callable[..., FlaskClient]) -> None:
+def test_recordio_answers_parse_with_generated_protobuf_code(client_of: Callable[..., Client]) -> None:
     model = MODELS["multiclass"]()
     assert isinstance(model, LinearLearnerModel)
     _, body, _ = post(client_of(model), RECORDIO, b"1.5,16,14,23\n-2.0,100.2,15.2,9.2\n")
@@ -118,7 +115,7 @@ def test_recordio_answers_parse_with_generated_protobuf_code(client_of: Callable
 
 
 def test_a_bare_protobuf_record_is_read_as_local_batch_mode_sends_it(
-    client_of: Callable[..., FlaskClient],
+    client_of: Callable[..., Client],
 ) -> None:
     client = client_of(make_linear())
     framed = write_recordio(ROWS[:1])
@@ -131,8 +128,8 @@ def test_a_bare_protobuf_record_is_read_as_local_batch_mode_sends_it(
     assert b"score" in answers[0]
 
 
-def test_the_default_accept_of_an_inference_pipeline(client_of: Callable[..., FlaskClient]) -> None:
-    client = client_of(LABEL_ONE_HALF, Settings(default_accept="text/csv"))
+def test_the_default_accept_of_an_inference_pipeline(client_of: Callable[..., Client]) -> None:
+    client = client_of(LABEL_ONE_HALF, SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT="text/csv")
     assert post(client, None)[2] == "text/csv"
     assert post(client, "*/*")[2] == "text/csv"
     assert post(client, "application/json")[2] == "application/json"
@@ -161,7 +158,7 @@ def test_the_default_accept_of_an_inference_pipeline(client_of: Callable[..., Fl
     ],
 )
 def test_each_refusal_has_its_status_and_says_why(
-    client_of: Callable[..., FlaskClient],
+    client_of: Callable[..., Client],
     status: int,
     method: str,
     path: str,
@@ -172,7 +169,7 @@ def test_each_refusal_has_its_status_and_says_why(
     model = LinearLearnerModel(
         np.full((4, 1), 9, np.float32), np.zeros(1, np.float32), "binary_classifier", "logistic"
     )
-    client = client_of(model, Settings(max_payload_bytes=1 << 20))
+    client = client_of(model, MAX_CONTENT_LENGTH=str(1 << 20))
     answer = client.open(path, method=method, data=body, headers={"Content-Type": "text/csv", **headers})
     assert answer.status_code == status
     assert answer.content_type == "application/json"
@@ -183,7 +180,7 @@ def test_each_refusal_has_its_status_and_says_why(
     assert "Traceback" not in document["error"]
 
 
-def test_a_refusal_is_plain_text_for_who_reads_text(client_of: Callable[..., FlaskClient]) -> None:
+def test_a_refusal_is_plain_text_for_who_reads_text(client_of: Callable[..., Client]) -> None:
     status, body, content_type = post(client_of(make_linear()), "text/csv", b"1,2")
     assert (status, content_type) == (400, "text/plain; charset=utf-8")
     assert body.startswith(b"Each record of the request has 2 features")
@@ -191,11 +188,11 @@ def test_a_refusal_is_plain_text_for_who_reads_text(client_of: Callable[..., Fla
     assert (answer[0], answer[1][-2:], answer[2]) == (400, b"}\n", "application/jsonlines")
 
 
-def test_an_empty_body_is_answered_with_no_content(client_of: Callable[..., FlaskClient]) -> None:
+def test_an_empty_body_is_answered_with_no_content(client_of: Callable[..., Client]) -> None:
     assert post(client_of(make_linear()), None, b"") == (204, b"", None)
 
 
-def test_headers_of_sagemaker_come_back_and_name_the_request(client_of: Callable[..., FlaskClient]) -> None:
+def test_headers_of_sagemaker_come_back_and_name_the_request(client_of: Callable[..., Client]) -> None:
     headers = {
         "X-Amzn-SageMaker-Custom-Attributes": "trace=c000b4f9; team=x",
         "X-Amzn-SageMaker-Inference-Id": "order-17",
@@ -208,14 +205,16 @@ def test_headers_of_sagemaker_come_back_and_name_the_request(client_of: Callable
     assert answer.headers["X-Request-Id"] == "order-17"
 
 
-def test_a_forged_request_id_is_replaced(client_of: Callable[..., FlaskClient]) -> None:
+def test_a_forged_request_id_is_replaced(client_of: Callable[..., Client]) -> None:
     headers = {"X-Request-Id": "<script>" * 40}
     answer = client_of(make_linear()).post("/invocations", data=b"1", content_type="text/csv", headers=headers)
     assert len(answer.headers["X-Request-Id"]) == 16
 
 
-def test_ping_is_empty_and_execution_parameters_fit_a_batch_job(client_of: Callable[..., FlaskClient]) -> None:
-    client = client_of(make_pca(), Settings(workers=3, batch=True, batch_strategy="SINGLE_RECORD"))
+def test_ping_is_empty_and_execution_parameters_fit_a_batch_job(client_of: Callable[..., Client]) -> None:
+    client = client_of(
+        make_pca(), SAGEMAKER_BATCH="true", SAGEMAKER_BATCH_STRATEGY="SINGLE_RECORD", MODEL_SERVER_WORKERS="3"
+    )
     assert (client.get("/ping").status_code, client.get("/ping").data) == (200, b"")
     assert json.loads(client.get("/execution-parameters").data) == {
         "MaxConcurrentTransforms": 3,
@@ -224,8 +223,8 @@ def test_ping_is_empty_and_execution_parameters_fit_a_batch_job(client_of: Calla
     }
 
 
-def test_ping_turns_503_when_the_model_cannot_answer(client_of: Callable[..., FlaskClient]) -> None:
-    client = client_of(make_linear())
+def test_ping_turns_503_when_the_model_cannot_answer(app_client_of: Callable[..., FlaskClient]) -> None:
+    client = app_client_of(make_linear())
     assert client.get("/ping").status_code == 200
     service = client.application.extensions["service"]
     broken = service.model.linear
@@ -240,7 +239,7 @@ def test_ping_turns_503_when_the_model_cannot_answer(client_of: Callable[..., Fl
 
 
 @pytest.mark.parametrize(("body", "status"), [(b"1,2,3,4", 200), (b"1,2", 424)])
-def test_the_route_of_the_runtime_client(client_of: Callable[..., FlaskClient], body: bytes, status: int) -> None:
+def test_the_route_of_the_runtime_client(client_of: Callable[..., Client], body: bytes, status: int) -> None:
     answer = client_of(make_linear()).post("/endpoints/any/invocations", data=body, content_type="text/csv")
     assert answer.status_code == status
     if status == 424:

@@ -15,11 +15,9 @@ from eigenline.algorithms.errors import UserError
 from eigenline.formats.artifact.model_file import write_artifact
 from eigenline.formats.artifact.model_tar import write_model_tar
 from eigenline.formats.preparation import Preparation
-from eigenline.serve.app import create_app
 from eigenline.serve.models import ModelError, load_model
-from eigenline.serve.settings import Settings
 
-from .conftest import make_linear, make_pca, write_model
+from .conftest import make_linear, make_pca, running, write_model
 
 ROWS = np.array([[1.5, 16, 14, 23]], np.float32)
 
@@ -88,10 +86,11 @@ def test_a_chain_answers_as_two_containers_of_a_pipeline_do(tmp_path: Path) -> N
     body = ",".join(map(repr, ROWS[0].tolist()))
 
     def invoke(folder: Path, data: bytes | str, kind: str, accept: str) -> bytes:
-        client = create_app(folder, settings=Settings()).test_client()
-        answer = client.post("/invocations", data=data, content_type=kind, headers={"Accept": accept})
-        assert answer.status_code == 200
-        return answer.data
+        body = data.encode() if isinstance(data, str) else data
+        with running(str(folder), "--workers", "1") as server:
+            status, answer, _ = server.call("/invocations", body, content_type=kind, accept=accept)
+        assert status == 200
+        return answer
 
     between = invoke(tmp_path / "pca", body, "text/csv", "text/csv")
     two_containers = invoke(tmp_path / "linear", between, "text/csv", "application/json")

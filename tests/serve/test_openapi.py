@@ -39,8 +39,8 @@ def documented(client: FlaskClient) -> set[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("kind", MODELS)
-def test_every_route_is_documented_and_nothing_else(client_of: Callable[..., FlaskClient], kind: str) -> None:
-    client = client_of(MODELS[kind]())
+def test_every_route_is_documented_and_nothing_else(app_client_of: Callable[..., FlaskClient], kind: str) -> None:
+    client = app_client_of(MODELS[kind]())
     alias = ("/endpoints/{model_name}/invocations", "post")  # the service's front, for its own clients
     assert documented(client) == routes(client) - {alias}
 
@@ -50,9 +50,9 @@ def test_every_route_of_multi_model_is_documented(tmp_path: Path) -> None:
     assert documented(client) == routes(client)
 
 
-def test_options_are_those_of_the_model(client_of: Callable[..., FlaskClient]) -> None:
+def test_options_are_those_of_the_model(app_client_of: Callable[..., FlaskClient]) -> None:
     def names(kind: str) -> dict[str, object]:
-        document = json.loads(client_of(MODELS[kind]()).get("/openapi.json").data)
+        document = json.loads(app_client_of(MODELS[kind]()).get("/openapi.json").data)
         options = document["paths"]["/invocations"]["post"]["parameters"]
         return {option["name"]: option["schema"] for option in options if option["in"] == "query"}
 

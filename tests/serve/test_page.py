@@ -36,8 +36,8 @@ def embedded(page: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("kind", MODELS)
-def test_the_page_of_every_model_is_self_contained(client_of: Callable[..., FlaskClient], kind: str) -> None:
-    page = client_of(MODELS[kind]()).get("/")
+def test_the_page_of_every_model_is_self_contained(app_client_of: Callable[..., FlaskClient], kind: str) -> None:
+    page = app_client_of(MODELS[kind]()).get("/")
     assert page.status_code == 200
     assert page.content_type == "text/html; charset=utf-8"
     policy = page.headers["Content-Security-Policy"]
@@ -45,7 +45,7 @@ def test_the_page_of_every_model_is_self_contained(client_of: Callable[..., Flas
     assert "unsafe" not in policy
     nonce = policy.partition("script-src 'nonce-")[2].partition("'")[0]
     assert f'<script nonce="{nonce}">' in page.text
-    assert nonce not in client_of(MODELS[kind]()).get("/").headers["Content-Security-Policy"], (
+    assert nonce not in app_client_of(MODELS[kind]()).get("/").headers["Content-Security-Policy"], (
         "a new one each time"
     )
     assert "src=" not in page.text.replace("script-src", "")
@@ -92,10 +92,10 @@ def test_reports_of_another_shape_do_no_harm(tmp_path: Path, report: dict[str, o
 
 
 def test_components_are_drawn_strongest_first_where_features_form_a_square(
-    client_of: Callable[..., FlaskClient],
+    app_client_of: Callable[..., FlaskClient],
 ) -> None:
     model = make_pca(64, 5)
-    data = embedded(client_of(model).get("/").text)
+    data = embedded(app_client_of(model).get("/").text)
     assert (data["side"], len(data["images"])) == (8, 5)
     strongest = np.frombuffer(base64.b64decode(data["images"][0]["pixels"]), np.int8)
     expected = model.components[:, -1]  # stored ascending
@@ -122,12 +122,12 @@ def test_the_page_of_a_chain_shows_the_coefficients_of_the_original_features(tmp
     assert [group["title"] for group in others] == ["Component 1", "Component 2"]
 
 
-def test_a_model_of_a_million_features_has_a_small_page(client_of: Callable[..., FlaskClient]) -> None:
-    assert len(client_of(make_linear(1_000_000)).get("/").data) < 200_000
+def test_a_model_of_a_million_features_has_a_small_page(app_client_of: Callable[..., FlaskClient]) -> None:
+    assert len(app_client_of(make_linear(1_000_000)).get("/").data) < 200_000
 
 
-def test_it_can_be_switched_off(client_of: Callable[..., FlaskClient]) -> None:
-    client = client_of(make_linear(), Settings(page=False))
+def test_it_can_be_switched_off(app_client_of: Callable[..., FlaskClient]) -> None:
+    client = app_client_of(make_linear(), Settings(page=False))
     assert client.get("/").status_code == 404
     assert client.get("/ping").status_code == 200
 

@@ -317,7 +317,8 @@ class CsvReader:
                 f"{self._name}, line 1: expected numbers, got what looks like column names. Leave them out, or "
                 "say 'text/csv;header=present'."
             )
-        self._header_line = line
+        # Names that are all numbers are a row like any other where they come again.
+        self._header_line = None if all(map(is_number, cells)) else line
         self._use_names(tuple(cells), split_cells(_line(data, stop)) if stop < data.size else [])
         self.lines = 1
         return stop

@@ -149,6 +149,12 @@ def test_a_request_may_hold_the_target_or_not():
         np.testing.assert_array_equal(read_features(body, "csv;header=present;target=price", 2), expected)
 
 
+def test_numbers_as_names_are_a_row_where_they_come_again():
+    for text in (b"1\n1\n ", b"1\n1\n2\n", b"1\n2\n1\n\n"):
+        [batch] = list(read_batches(text, "csv;label_size=0;header=present", name="x"))
+        assert sorted(batch.features[:, 0].tolist())[0] == 1
+
+
 # --- columns matched by name -----------------------------------------------------------------------------
 
 

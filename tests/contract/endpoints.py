@@ -5,7 +5,6 @@ import contextlib
 import http.client
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tarfile
@@ -18,6 +17,7 @@ from pathlib import Path
 from tests.contract.runs import ContainerRun, docker, wait_until
 from tests.contract.sdks import Driver
 from tests.contract.trees import Tree
+from tests.ports import free_port
 
 SERVE = [sys.executable, "-m", "eigenline", "serve"]
 
@@ -101,8 +101,7 @@ def _over_http(tree: Tree, address: str) -> Endpoint:
 
 def process_endpoint(tree: Tree, log: Path) -> Iterator[Endpoint]:
     """`serve` as a process of this machine."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     environment = {"SAGEMAKER_BASE_DIR": str(tree.root), "SAGEMAKER_BIND_TO_PORT": str(port)}
     with log.open("wb") as file:
         process = subprocess.Popen(SERVE, env=os.environ | environment, stdout=file, stderr=subprocess.STDOUT)

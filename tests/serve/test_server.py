@@ -5,6 +5,7 @@ import json
 import os
 import re
 import resource
+import shlex
 import shutil
 import signal
 import socket
@@ -176,7 +177,7 @@ def test_it_listens_on_this_machine_only_unless_told_otherwise(folder: Path) -> 
     with running(str(folder), "--workers", "1", "--host", "0.0.0.0") as server:
         assert f"00000000:{server.port:04X}" in Path("/proc/net/tcp").read_text()
         assert server.invoke() == 200
-    assert '"--host", "0.0.0.0"' in (ROOT / "image" / "serve").read_text(), "SageMaker connects from outside"
+    assert "--host 0.0.0.0" in (ROOT / "image" / "serve").read_text(), "SageMaker connects from outside"
 
 
 def test_a_short_timeout_kills_no_healthy_worker(folder: Path) -> None:
@@ -196,31 +197,106 @@ def test_a_worker_that_hangs_is_replaced(folder: Path) -> None:
         assert server.invoke() == 200
 
 
-@pytest.mark.skipif(not shutil.which("unshare") or os.geteuid() != 0, reason="needs unshare, as root")
-@pytest.mark.parametrize("delay", [0.03, 0.06, 0.15, 0.4, 1.0])
-def test_sigterm_to_process_1_ends_it_at_any_time(folder: Path, delay: float) -> None:
-    script = ROOT / "image" / "serve"
+as_root = pytest.mark.skipif(not shutil.which("unshare") or os.geteuid() != 0, reason="needs unshare, as root")
+
+
+@as_root
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
+@pytest.mark.parametrize("delay", [0, 0.003, 0.01, 0.03, 0.06, 0.15, 0.4, 1.0])
+def test_a_signal_to_process_1_ends_it_at_any_time(
+    folder: Path, tmp_path: Path, delay: float, number: signal.Signals
+) -> None:
+    """As in a container, where `serve` is process 1: as soon as the shell that it begins with can be signalled."""
+    script = shutil.copy(ROOT / "image" / "serve", tmp_path / "serve")
+    (tmp_path / "python").write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} "$@"\n')
+    (tmp_path / "python").chmod(0o755)
     process = subprocess.Popen(
-        ["unshare", "--pid", "--fork", "--mount-proc", sys.executable, str(script), str(folder)],
+        ["unshare", "--pid", "--fork", "--mount-proc", script, str(folder)],
         env={**os.environ, "PYTHONPATH": str(ROOT), "SAGEMAKER_BIND_TO_PORT": str(free_port())},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
     try:
-        deadline = time.monotonic() + 300
-        children: list[str] = []
-        while not children and time.monotonic() < deadline:
-            children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-        first = int(children[0])
-        while time.monotonic() < deadline:  # until Python can run a handler: nothing of ours can be sooner
-            if int(re.search(r"SigCgt:\s*(\w+)", Path(f"/proc/{first}/status").read_text())[1], 16) & (1 << 14):  # type: ignore[index]
-                break
-            time.sleep(0.001)
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        wait_for(lambda: bool(children.read_text().split()), lambda: "unshare started nothing")
+        first = int(children.read_text().split()[0])
+
+        def can_be_signalled() -> bool:
+            found = re.search(r"SigCgt:\s*(\w+)", Path(f"/proc/{first}/status").read_text())
+            return found is not None and bool(int(found[1], 16) & (1 << (number - 1)))
+
+        while not can_be_signalled():
+            time.sleep(0.0005)
         time.sleep(delay)
-        os.kill(first, signal.SIGTERM)
+        os.kill(first, number)
         assert process.wait(300) in (0, 143)
     finally:
         process.kill()
+
+
+READ_ONLY = """
+set -e
+mount --make-rprivate /
+while read -r _ place _; do mount -o remount,bind,ro "$place" 2>/dev/null || true; done < /proc/mounts
+{more}
+if touch {folder}/x 2>/dev/null || touch /tmp/x 2>/dev/null; then echo "still writable"; exit 9; fi
+exec {command}
+"""
+
+
+def read_only(folder: Path, port: int, more: str) -> subprocess.Popen[bytes]:
+    """Start the server where no file system can be written to, but for what `more` mounts."""
+    arguments = ["-m", "eigenline.serve.server", str(folder), "--port", str(port), "--workers", "2"]
+    command = shlex.join([sys.executable, *arguments])
+    return subprocess.Popen(
+        ["unshare", "--mount", "sh", "-c", READ_ONLY.format(more=more, folder=folder, command=command)],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+
+
+@as_root
+@pytest.mark.parametrize("multi_model", ["false", "true"])
+def test_a_read_only_container_serves(folder: Path, multi_model: str) -> None:
+    """As docker run --read-only: everything is read-only but the 64 MB of /dev/shm, which Docker always mounts."""
+    os.environ["SAGEMAKER_MULTI_MODEL"] = multi_model
+    os.environ["SAGEMAKER_BASE_DIR"] = str(folder.parent)
+    port = free_port()
+    process = read_only(folder, port, "mount -t tmpfs -o size=64m tmpfs /dev/shm")
+    try:
+
+        def answers() -> bool:
+            assert process.poll() is None, process.communicate()[0].decode()
+            with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/ping") as answer:
+                return bool(answer.status == 200)
+            return False
+
+        wait_for(answers, lambda: "it does not answer")
+        url, kind, body = f"http://127.0.0.1:{port}/invocations", "text/csv", b"1,2,3,4"
+        if multi_model == "true":
+            load = json.dumps({"model_name": "a", "url": str(folder)}).encode()
+            request = urllib.request.Request(
+                f"http://127.0.0.1:{port}/models", load, {"Content-Type": "application/json"}
+            )
+            urllib.request.urlopen(request).close()
+            url = f"http://127.0.0.1:{port}/models/a/invoke"
+        with urllib.request.urlopen(urllib.request.Request(url, body, {"Content-Type": kind})) as answer:
+            assert b"predicted_label" in answer.read()
+    finally:
+        process.terminate()
+        text = process.communicate(timeout=300)[0].decode()
+    assert process.returncode == 0
+    assert "Traceback" not in text
+
+
+@as_root
+def test_no_place_to_write_at_all_is_one_sentence(folder: Path) -> None:
+    process = read_only(folder, free_port(), "mount -t tmpfs -o ro tmpfs /dev/shm")
+    text = process.communicate(timeout=300)[0].decode()
+    assert process.returncode == 1, text
+    assert "--tmpfs /tmp" in text
+    assert "Traceback" not in text
 
 
 def test_no_folder_for_temporary_files_is_no_traceback(folder: Path) -> None:

@@ -151,6 +151,15 @@ def _report(
     tables = {c: _counts(s.confusion) for c, s in scores.items() if s.confusion is not None}
     if tables:
         document["confusion"] = tables
+    found_residuals = {channel: s.residuals for channel, s in scores.items() if s.residuals is not None}
+    if found_residuals:
+        document["r2"] = {channel: residuals.r2 for channel, residuals in found_residuals.items()}
+        channel, residuals = list(found_residuals.items())[-1]  # the one that training saw least of
+        document["residuals"] = {
+            "channel": channel,
+            "edges": residuals.edges.tolist(),
+            "counts": residuals.counts.tolist(),
+        }
     if trained.curve is not None:
         document["threshold_curve"] = _page_curve(trained.curve)
     return (json.dumps(_finite(document), indent=2) + "\n").encode()

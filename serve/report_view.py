@@ -80,10 +80,10 @@ def curves(report: Mapping[str, Any], threshold: float | None) -> list[dict[str,
     if isinstance(residuals, dict):
         edges, counts = _numbers(residuals.get("edges")), _numbers(residuals.get("counts"))
         if len(edges) == len(counts) + 1 and len(counts) > 1 and None not in edges and None not in counts:
-            most = max(*counts, 1.0)
+            most = max(*counts, 1e-300)
             found.append(
                 {
-                    "title": "How far predictions are from the labels",
+                    "title": _residuals_title(report, residuals.get("channel")),
                     "x_title": "label minus prediction",
                     "x": [(low + high) / 2 for low, high in pairwise(edges)],
                     "columns": [count / most for count in counts],
@@ -92,6 +92,18 @@ def curves(report: Mapping[str, Any], threshold: float | None) -> list[dict[str,
                 }
             )
     return found
+
+
+def _residuals_title(report: Mapping[str, Any], channel: object) -> str:
+    """Say what is drawn, of which channel, and R2 there."""
+    title = "How far predictions are from the labels"
+    if isinstance(channel, str):
+        title += f", {_printable(channel)[:40]}"
+        r2 = report.get("r2")
+        value = r2.get(channel) if isinstance(r2, dict) else None
+        if isinstance(value, float) and math.isfinite(value):
+            title += f" (R² = {value:.4g})"
+    return title
 
 
 def numbers_of(report: Mapping[str, Any], key: str, count: int) -> list[float] | None:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from eigenline.algorithms.batch import Batch, Batches
 from eigenline.algorithms.linear_learner.losses import Loss, make_loss
 from eigenline.algorithms.linear_learner.model import LinearLearnerModel
+from eigenline.algorithms.linear_learner.residuals import Residuals, residuals_of
 from eigenline.algorithms.linear_learner.scoring import ScoreSample
 from eigenline.algorithms.linear_learner.settings import Settings
 from eigenline.algorithms.linear_learner.thresholds import threshold_curve
@@ -34,11 +35,15 @@ class Metric:
 
 @dataclass(frozen=True, eq=False)
 class Scores:
-    """All metrics of one channel; `confusion` has true classes in rows and predicted ones in columns."""
+    """All metrics of one channel; `confusion` has true classes in rows and predicted ones in columns.
+
+    `residuals` are a regressor's, of an evenly spaced sample of at most `SAMPLED_SCORES` records.
+    """
 
     records: int
     metrics: tuple[Metric, ...]
     confusion: NDArray[np.float64] | None = None
+    residuals: Residuals | None = None
 
     def __getitem__(self, name: str) -> float:
         return next(metric.value for metric in self.metrics if metric.name == name)
@@ -123,6 +128,7 @@ class _Totals:
             error = exact[:, 0] - labels
             self._add("mse", error * error, weights)
             self._add("absolute_loss", np.abs(error), weights)
+            self.sample.update(raw[:, :1], batch.labels, batch.weights, first)
             return
         predictions = self.model.predictions_from(raw)
         assert predictions.predicted_label is not None
@@ -166,7 +172,11 @@ class _Totals:
         self.hits, self.called, self.actual = self.counts.value
         means = {name: float(total.value) / max(self.weight, 1e-300) for name, total in self.sums.items()}
         confusion = None if self.confusion is None else self.confusion.value
-        return Scores(self.records, tuple(self._metrics(means)), confusion)
+        residuals = None
+        if self.settings.is_regression:
+            predictions, labels, weights = self.sample.arrays()
+            residuals = residuals_of(predictions[:, 0], labels, weights)
+        return Scores(self.records, tuple(self._metrics(means)), confusion, residuals)
 
     def _metrics(self, means: dict[str, float]) -> Iterator[Metric]:
         yield Metric(self.loss.objective_name, "loss", means.get("objective", 0.0))

@@ -160,6 +160,9 @@ def test_a_container_model_keeps_the_names_of_its_header(tmp_path: Path) -> None
     )
     assert done.returncode == 0, done.stderr
     assert json.loads((tmp_path / "model" / "columns.json").read_text())["features"] == ["a", "b", "c"]
+    report = json.loads((tmp_path / "model" / "report.json").read_text())
+    assert report["r2"]["train"] > 0.99
+    assert sum(report["residuals"]["counts"]) == 200
     (tmp_path / "model" / "report.json").unlink()  # the names do not depend on it
     with running(str(tmp_path / "model"), "--workers", "1") as server:
 

@@ -60,7 +60,7 @@ class Host:
     name, names
         Its own, and those of all; the first in the order of the alphabet leads.
     interface
-        The network interface that it listens on; empty for the one of its own name's address.
+        The network interface between the hosts, for names that mean the loopback interface; may be empty.
     patience_seconds
         Within which all hosts must have come.
     """
@@ -77,10 +77,12 @@ class Host:
 
     def address(self, deadline: float) -> str:
         """Return the address that this host listens on."""
+        address = resolved(self.name, deadline)
+        if not address.startswith("127."):
+            return address
+        # Some machines' own names mean the loopback interface, on which nobody else could reach them.
         found = psutil.net_if_addrs().get(self.interface, ())
-        return next((one.address for one in found if one.family == socket.AF_INET), None) or resolved(
-            self.name, deadline
-        )
+        return next((one.address for one in found if one.family == socket.AF_INET), address)
 
 
 def resolved(name: str, deadline: float) -> str:
@@ -326,7 +328,7 @@ def _plugin(worker: Worker) -> _HostPlugin:
     return plugin
 
 
-def _stop(dask_worker: Worker) -> None:
+async def _stop(dask_worker: Worker) -> None:  # only what is asynchronous need not be waited for
     _plugin(dask_worker).request_stop()
 
 

@@ -46,7 +46,7 @@ image:           ## build the image (BASE_IMAGE=... names another base, PLATFORM
 lock: $(READY)   ## write the image's pinned, hashed requirements again from pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'uv>=0.5'
 	$(BIN)/python -m uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header \
-	  --no-emit-index-url --upgrade --output-file image/requirements.lock pyproject.toml
+	  --no-emit-index-url --extra cluster --upgrade --output-file image/requirements.lock pyproject.toml
 
 tools:           ## environments of SageMaker's SDKs, schemathesis and MXNet, for the tests that use them
 	@for tool in sdk2 sdk3 schemathesis mxnet; do tests/make_tool.sh $$tool build/$$tool \

@@ -12,7 +12,7 @@ from itertools import accumulate
 from typing import Any, Final, Protocol
 
 from eigenline.algorithms.batch import Batch
-from eigenline.algorithms.errors import Stopped
+from eigenline.algorithms.errors import RecordsError, Stopped
 from eigenline.algorithms.records import Counting, PassProgress, State, Work, sample_of
 from eigenline.cluster.parts import Found, Pass, Placed, Shape
 
@@ -112,7 +112,12 @@ class RecordsOnWorkers:
             if not isinstance(work, Counting):
                 self.passes -= 1  # it is the first half of the first one
         firsts = self._firsts if exact else None
-        state: State = self._pass(work, firsts, block_bytes or self.block_bytes, keep=self._keep)
+        try:
+            state: State = self._pass(work, firsts, block_bytes or self.block_bytes, keep=self._keep)
+        except RecordsError:
+            if exact:
+                raise
+            return self.total(work, block_bytes=block_bytes)  # whose error names the record by its true number
         return state
 
     def sample(self, count: int) -> Batch:

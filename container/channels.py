@@ -64,7 +64,7 @@ class FileChannel:
         self._warned = False
 
     def __iter__(self) -> Iterator[Batch]:
-        return _checked(self.name, self._read(), self._stopping)
+        return _checked(self.name, self.blocks(), self._stopping)
 
     def describe(self) -> str:
         """Return what was found, for the log."""
@@ -110,7 +110,8 @@ class FileChannel:
                 contents.append((path.name, fingerprint(file, size <= WHOLE_BYTES, self._stopping)))
         return f"{self.name}: {contents} of {self._stated_type}"
 
-    def _read(self) -> Blocks:
+    def blocks(self) -> Blocks:
+        """Yield the batches of one pass as they are, each with its file's name."""
         unended = []
         self._progress.begin()
         for path in self.files:
@@ -193,9 +194,10 @@ class PipeChannel:
         self._epoch = 0
 
     def __iter__(self) -> Iterator[Batch]:
-        return _checked(self.name, self._read(), self._stopping)
+        return _checked(self.name, self.blocks(), self._stopping)
 
-    def _read(self) -> Blocks:
+    def blocks(self) -> Blocks:
+        """Yield the batches of one pass as they are, each with its FIFO's name."""
         path = self._folder / f"{self.name}_{self._epoch}"
         self._epoch += 1
         with Pipe(path, self._stopping, self._timeout_seconds) as pipe:
@@ -302,16 +304,25 @@ def open_channels(
             opened[name] = FileChannel(
                 description, find_files(name, folder / name), labels, stopping, columns, log
             )
-    if "train" not in opened:
-        raise DataError(
-            "Channel 'train' is missing: training needs its records. "
-            + (
-                f"Given were: {', '.join(sorted(opened))}."
-                if opened
-                else f"No channel was given, and {folder} is empty."
-            )
-        )
+    check_given(list(opened), folder)
     return opened
+
+
+def check_given(names: Sequence[str], folder: Path) -> None:
+    """Refuse a job without training data.
+
+    Raises
+    ------
+    DataError
+        Naming the channels that were given.
+    """
+    if "train" not in names:
+        given = (
+            f"Given were: {', '.join(sorted(names))}."
+            if names
+            else f"No channel was given, and {folder} is empty."
+        )
+        raise DataError(f"Channel 'train' is missing: training needs its records. {given}")
 
 
 def hold_in_memory(channels: Mapping[str, Channel], memory_bytes: float) -> dict[str, HeldBatches]:
@@ -320,7 +331,9 @@ def hold_in_memory(channels: Mapping[str, Channel], memory_bytes: float) -> dict
     ``train`` may keep 40 % of the container's memory and every other channel 15 %: the rest is for the models, the
     block being read, and the interpreter.
     """
-    return {
-        name: HeldBatches(channel, (0.4 if name == "train" else 0.15) * memory_bytes)
-        for name, channel in channels.items()
-    }
+    return {name: HeldBatches(channel, share_of_memory(name) * memory_bytes) for name, channel in channels.items()}
+
+
+def share_of_memory(channel: str) -> float:
+    """Return which share of a container's memory the records of a channel may take."""
+    return 0.4 if channel == "train" else 0.15

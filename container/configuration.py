@@ -50,10 +50,22 @@ class ChannelDescription:
 
 @dataclass(frozen=True)
 class Hosts:
-    """The machines of a job, from ``resourceconfig.json``."""
+    """The machines of a job, from ``resourceconfig.json``.
+
+    Attributes
+    ----------
+    current, names
+        This one, and all of them.
+    interface
+        The network interface between them, as ``network_interface_name`` says; empty where it does not.
+    on_one_machine
+        Whether they are containers of one machine, which share its CPUs and its memory: the SDKs' local mode.
+    """
 
     current: str = "algo-1"
     names: tuple[str, ...] = ("algo-1",)
+    interface: str = ""
+    on_one_machine: bool = False
 
     @property
     def first(self) -> str:
@@ -127,7 +139,13 @@ def read_hosts(folders: Folders) -> Hosts:
         _check_name(path, "host", name)
     if current not in names:
         raise UserError(f"{path}: current_host {excerpt(current)} is not one of hosts {excerpt(names)}.")
-    return Hosts(current, tuple(names))
+    interface, machine = (document.get(name) for name in ("network_interface_name", "current_instance_type"))
+    return Hosts(
+        current,
+        tuple(names),
+        interface if isinstance(interface, str) else "",
+        isinstance(machine, str) and machine.startswith("local"),
+    )
 
 
 def read_configuration(folders: Folders) -> Configuration:

@@ -1,125 +1,129 @@
-"""Several hosts: the first by name trains and writes the model, the others wait and end together with it."""
+"""A job on several hosts: the first by name leads it, the others work for it, all end together.
+
+Dask is imported here only where there are several hosts: a job on one pays nothing for the others.
+"""
 
 from __future__ import annotations
 
-import socket
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
 
-from eigenline.algorithms.errors import UserError
+from eigenline.algorithms.records import Records
+from eigenline.container.channels import Channel
+from eigenline.container.columns import Columns, Labels
+from eigenline.container.configuration import ChannelDescription, Hosts
+from eigenline.container.folders import Folders
+from eigenline.container.job_log import JobLog
+from eigenline.container.stopping import Stopping
 
-PORT = 9000  # Chosen: the built-in algorithms' own port between hosts, so existing security groups let it through
-TIMEOUT_SECONDS = 300.0
-_POLL_SECONDS = 0.25
+if TYPE_CHECKING:
+    from eigenline.cluster.hosts import Host, Leader
+    from eigenline.container.host_channels import HostChannels
 
-
-class FirstHostFailed(UserError):  # noqa: N818 -- names what happened, not a kind of error
-    """The host that trains did not succeed, so neither does this one."""
-
-
-class Followers:
-    """The first host's end: the others connect at any time during the job and are sent how it went.
-
-    Until then their connections wait in the listening socket's queue, so training needs no thread for them; should
-    this process be killed, the operating system resets them and every host fails at once instead of waiting.
-    """
-
-    def __init__(self, count: int, port: int = PORT) -> None:
-        self._count = count
-        self._socket = socket.create_server(("", port), backlog=count) if count else None
-
-    def send(self, outcome: str, timeout_seconds: float = TIMEOUT_SECONDS) -> int:
-        """Send the outcome (``done``, or the failure text) to every host; return how many received it.
-
-        A host that starts later than the training ends is waited for, `timeout_seconds` at most.
-        """
-        if self._socket is None:
-            return 0
-        deadline = time.monotonic() + timeout_seconds
-        connections: list[socket.socket] = []
-        with self._socket:
-            while len(connections) < self._count and (left := deadline - time.monotonic()) > 0:
-                self._socket.settimeout(left)
-                try:
-                    connections.append(self._socket.accept()[0])
-                except TimeoutError:
-                    break
-        for connection in connections:
-            with connection:
-                try:
-                    connection.sendall(outcome.encode(errors="backslashreplace"))
-                except OSError:
-                    continue  # that host is gone; nothing here depends on it
-        return len(connections)
+_ASKED = "the request of the host that leads"
 
 
-def wait_for_first(
-    first: str,
-    stopping: Callable[[], bool],
-    port: int = PORT,
-    timeout_seconds: float = TIMEOUT_SECONDS,
-    log: Callable[[str], None] = lambda text: None,
-) -> None:
-    """Wait until the first host has written the model.
-
-    Parameters
-    ----------
-    first
-        Its name; resolving it is tried again, because hosts start in any order.
-    stopping
-        Ends the wait without an error.
-    timeout_seconds
-        Until the first host must be reachable. The wait for its end has no limit.
-    log
-        Receives a sentence once the first host was reached.
+def follow(hosts: Hosts, folders: Folders, log: JobLog, stopping: Stopping) -> None:
+    """Work for the first host until the job has ended.
 
     Raises
     ------
-    FirstHostFailed
-        When the first host reports a failure, ends without a report, or cannot be reached.
+    HostLost
+        Where the first host cannot be reached, is gone, or says that the job failed.
     """
-    connection = _connect(first, stopping, port, timeout_seconds)
-    if connection is None:
-        return
-    log(f"Connected to {first}.")
-    received = b""
-    with connection:
-        _notice_death(connection)
-        connection.settimeout(_POLL_SECONDS)
-        while not stopping():
-            try:
-                chunk = connection.recv(4096)
-            except TimeoutError:
-                continue
-            except ConnectionError:
-                chunk = b""
-            if chunk:
-                received += chunk
-                continue
-            if received == b"done":
-                return
-            reason = received.decode(errors="replace") or "it ended without a word (killed, or out of memory)"
-            raise FirstHostFailed(f"Host {first}, which trains for all hosts, failed: {reason}")
+    from eigenline.cluster.hosts import follow
+    from eigenline.container.host_share import HostHere
+
+    log.info(f"{hosts.first} leads and writes the model; this host ({hosts.current}) works for it.")
+    follow(_host(hosts), HostHere(folders, stopping, log), partial(stopping.request, _ASKED), log.info)
+    log.info(f"{hosts.first} is done.")
 
 
-def _notice_death(connection: socket.socket) -> None:
-    """Fail reads half a minute after the other machine vanished; by default Linux would wait for two hours."""
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, value in (("TCP_KEEPIDLE", 10), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 4)):
-        if hasattr(socket, name):  # macOS calls the first one differently
-            connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+def leading(hosts: Hosts, folders: Folders, log: JobLog, stopping: Stopping) -> Leading | None:
+    """Begin to lead; None where this host is the only one.
+
+    Raises
+    ------
+    HostLost
+        Where the ports between hosts cannot be opened.
+    """
+    if len(hosts.names) == 1:
+        return None
+    from eigenline.cluster.hosts import SCHEDULER_PORT, Leader
+    from eigenline.container.host_share import HostHere
+
+    log.info(f"{len(hosts.names)} hosts: {hosts.first} leads, port {SCHEDULER_PORT}.")
+    request = partial(stopping.request, _ASKED)
+    leader = Leader(_host(hosts), HostHere(folders, stopping, log), stopping, request)
+    return Leading(leader, folders, log, stopping)
 
 
-def _connect(first: str, stopping: Callable[[], bool], port: int, timeout_seconds: float) -> socket.socket | None:
-    deadline = time.monotonic() + timeout_seconds
-    while not stopping():
-        try:
-            return socket.create_connection((first, port), timeout=5)
-        except OSError as error:
-            if time.monotonic() > deadline:
-                raise FirstHostFailed(
-                    f"Host {first}, which trains for all hosts, cannot be reached on port {port}: {error}. The "
-                    "hosts of a job must be able to connect to each other."
-                ) from error
-            time.sleep(_POLL_SECONDS)
-    return None
+class Leading:
+    """The first host's end of a job on several hosts."""
+
+    def __init__(self, leader: Leader, folders: Folders, log: JobLog, stopping: Stopping) -> None:
+        self._leader = leader
+        self._folders = folders
+        self._log = log
+        self._stopping = stopping
+        self._found: HostChannels | None = None
+
+    def asked_to_stop(self) -> bool:
+        """Return whether a stop was requested; looked at between blocks, so that a lost host is noticed there.
+
+        Raises
+        ------
+        HostLost
+            Where a host is gone.
+        """
+        self._leader.check()
+        return self._stopping()
+
+    def open_channels(
+        self, descriptions: Sequence[ChannelDescription], labels: Labels, columns: Columns, one_host_because: str
+    ) -> Mapping[str, Channel]:
+        """Find the channels of all hosts; return them where this one trains alone, nothing where all do.
+
+        Raises
+        ------
+        DataError
+            For a channel that is missing, empty or not what it should be on every host.
+        HostLost
+            Where a host does not come.
+        """
+        from eigenline.container.host_channels import FEW_BYTES, HostChannels
+
+        folder, log = self._folders.data, self._log
+        found = HostChannels.find(self._leader, descriptions, folder, labels, columns, log, self.asked_to_stop)
+        self._found = found
+        count = sum(len(files) for files in found.files.values())
+        size = "" if found.num_bytes == float("inf") else f", {found.num_bytes / 1e6:,.1f} MB in {count} files"
+        if one_host_because:
+            log.info(f"{one_host_because[0].upper()}{one_host_because[1:]}: {log.host} trains alone{size}.")
+            return found.gathered(self._folders, self._stopping, one_host_because)
+        if found.num_bytes <= FEW_BYTES:
+            log.info(f"Few data{size}: {log.host} trains alone, which is sooner done than asking the others.")
+            return found.gathered(self._folders, self._stopping, "Few data train on one host")
+        log.info(f"All hosts train{size}.")
+        return {}
+
+    def records(self, *, on_threads: bool) -> Mapping[str, Records]:
+        """Return the channels as records that all hosts read."""
+        assert self._found is not None
+        return self._found.distributed(on_threads=on_threads)
+
+    def identities(self, descriptions: Sequence[ChannelDescription]) -> list[Callable[[], str]]:
+        """Return what computes each channel's identity, the same for any number of hosts."""
+        assert self._found is not None
+        return [partial(self._found.identity, description) for description in descriptions]
+
+    def end(self, failure: str = "") -> None:
+        """Tell the other hosts that the job succeeded, or why not."""
+        self._leader.end(failure)
+
+
+def _host(hosts: Hosts) -> Host:
+    from eigenline.cluster.hosts import Host
+
+    return Host(hosts.current, hosts.names, hosts.interface)

@@ -55,5 +55,8 @@ class Job(Protocol):
     def read_settings(self, hyperparameters: Mapping[str, object]) -> Any:
         """Check all hyperparameters before any data is touched; raises `HyperparameterError`."""
 
+    def one_host_because(self, settings: Any) -> str:
+        """Return why only one host can train with these settings; an empty text where several can."""
+
     def run(self, settings: Any, context: JobContext) -> Outcome:
         """Train, printing the algorithm's own log lines on the way."""

@@ -8,15 +8,23 @@ from eigenline.algorithms.errors import DataError, Stopped
 from eigenline.algorithms.linear_learner.metrics import Scores, score_channel, with_weight
 from eigenline.algorithms.linear_learner.reports import Notice, PassReport, Prepared, State, Trained
 from eigenline.algorithms.linear_learner.settings import Settings, read_settings
-from eigenline.algorithms.linear_learner.training import train
+from eigenline.algorithms.linear_learner.training import train, trains_by_passes
 from eigenline.algorithms.linear_learner.training_data import checked
 from eigenline.container.job import JobContext, Outcome
 from eigenline.container.linear_learner_log import TrainingLines
 from eigenline.container.linear_learner_reports import confusions, reports, summary
 
-__all__ = ["read_settings", "run"]  # what a job is made of, see `container.job.Job`
+__all__ = ["one_host_because", "read_settings", "run"]  # what a job is made of, see `container.job.Job`
 
 _SECONDS_BETWEEN_CHECKPOINTS = 20.0
+
+
+def one_host_because(settings: Settings) -> str:
+    """Return why only one host can train: mini-batches are a sequence of updates."""
+    if trains_by_passes(settings):
+        return ""
+    what = "compatibility=aws" if settings.as_aws else "an optimizer that is named, or one epoch,"
+    return f"{what} trains in stored order on one host"
 
 
 def run(settings: Settings, context: JobContext) -> Outcome:

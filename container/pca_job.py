@@ -22,9 +22,14 @@ from eigenline.container.job_log import JobLog
 from eigenline.container.pca_reports import reports, summary
 from eigenline.formats.machine_limits import cpu_quota
 
-__all__ = ["read_settings", "run"]
+__all__ = ["one_host_because", "read_settings", "run"]
 
 _SECONDS_BETWEEN_LINES = 10.0
+
+
+def one_host_because(settings: PCASettings) -> str:
+    """Return nothing: both modes are sums over the records."""
+    return ""
 
 
 def run(settings: PCASettings, context: JobContext) -> Outcome:

@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 
 from eigenline.algorithms.errors import UserError
 from eigenline.container.folders import Folders, claim_tree
@@ -60,9 +61,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.parse_args(arguments)
     os.umask(0)  # so that files written as root can be removed by the user who owns the mounted folder
+    folders = Folders.from_environment()
+    _share_machine(folders)
     limit_threads()
     sys.setswitchinterval(SWITCH_SECONDS)
-    folders = Folders.from_environment()
     try:
         claim_tree(folders)  # held until this process and its child have ended
     except UserError as error:
@@ -75,6 +77,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return run_job(folders, os.environ, sys.stdout, stopping)
 
     return supervise(job, folders)
+
+
+def _share_machine(folders: Folders) -> None:
+    """Count on an even share of the machine where all hosts of the job are containers on it."""
+    from eigenline.container.configuration import read_hosts
+    from eigenline.formats.machine_limits import share_machine
+
+    with suppress(UserError):  # the job itself reports it
+        hosts = read_hosts(folders)
+        share_machine(len(hosts.names) if hosts.on_one_machine else 1)
 
 
 def limit_threads() -> None:

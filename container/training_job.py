@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import importlib
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TextIO, cast
 
-from eigenline.algorithms.errors import DataError, Stopped, UserError, excerpt
+from eigenline.algorithms.batch import Batches
+from eigenline.algorithms.errors import Stopped, UserError, excerpt
+from eigenline.algorithms.records import Records
 from eigenline.container.algorithm_choice import DISPLAY_NAMES, LINEAR_LEARNER, PCA, choose_algorithm
 from eigenline.container.channels import Channel, hold_in_memory, open_channels
 from eigenline.container.checkpoints import FolderCheckpoints, NoCheckpoints
@@ -16,7 +18,7 @@ from eigenline.container.columns import Columns, Labels
 from eigenline.container.configuration import Configuration, Hosts, read_configuration, read_hosts
 from eigenline.container.failure import STOPPED, failure_text, note_on_models, traceback_text, write_failure
 from eigenline.container.folders import Folders, writable_folder
-from eigenline.container.hosts import Followers, wait_for_first
+from eigenline.container.hosts import Leading, follow, leading
 from eigenline.container.job import Job, JobContext, Outcome
 from eigenline.container.job_log import JobLog
 from eigenline.container.model_folder import models_in, write_together
@@ -45,17 +47,19 @@ def run_job(folders: Folders, environment: Mapping[str, str], stream: TextIO, st
     failure file holds the message, the model folder holds no half-written file, and the exit code is not 0.
     """
     log = JobLog(stream)
-    followers: Followers | None = None
+    leader: Leading | None = None
     models_before = models_in(folders.model)
     try:
         log_machine(log)
         hosts = read_hosts(folders)
         log.host = hosts.current
         if hosts.current != hosts.first:
-            return _follow(hosts, log, stopping)
-        followers = Followers(len(hosts.names) - 1)
-        _train(folders, environment, log, stopping)
-        followers.send("done")
+            follow(hosts, folders, log, stopping)
+            return 0
+        leader = leading(hosts, folders, log, stopping)
+        _train(folders, environment, log, stopping, leader)
+        if leader is not None:
+            leader.end()
         return 0
     except BaseException as error:
         note = note_on_models(models_before & models_in(folders.model))
@@ -64,22 +68,14 @@ def run_job(folders: Folders, environment: Mapping[str, str], stream: TextIO, st
             log.plain(traceback_text(error))
         log.error(f"Customer Error: {error}{note}" if isinstance(error, UserError) else text)
         write_failure(folders.failure, text)
-        if followers is not None:
-            followers.send(text)
+        if leader is not None:
+            leader.end(text)
         return _STOPPED_CODE if isinstance(error, Stopped) else 1
 
 
-def _follow(hosts: Hosts, log: JobLog, stopping: Stopping) -> int:
-    log.info(
-        f"The data are replicated, so {hosts.first} trains and writes the model; this host ({hosts.current}) "
-        "waits for it."
-    )
-    wait_for_first(hosts.first, stopping, log=log.info)
-    log.info(f"{hosts.first} is done.")
-    return 0
-
-
-def _train(folders: Folders, environment: Mapping[str, str], log: JobLog, stopping: Stopping) -> None:
+def _train(
+    folders: Folders, environment: Mapping[str, str], log: JobLog, stopping: Stopping, leader: Leading | None
+) -> None:
     started = time.perf_counter()
     configuration = read_configuration(folders)
     log_given(log, configuration, folders)
@@ -88,24 +84,33 @@ def _train(folders: Folders, environment: Mapping[str, str], log: JobLog, stoppi
     job = cast(Job, importlib.import_module(_JOBS[algorithm]))
     settings = job.read_settings(configuration.hyperparameters)
     log_resolved(log, settings)
-    _refuse_shards(configuration)
     columns = _columns(algorithm, settings, log)
-    channels = open_channels(configuration.channels, folders.data, _LABELS[algorithm], stopping, columns, log)
-    log_channels(log, channels, checkpoints=configuration.checkpoints is not None)
-    columns.name_classes(list(channels["train"].classes()))
-    if columns.classes is not None:
-        log.info(f"Labels are texts, numbered in their order: {', '.join(map(excerpt, columns.classes[:100]))}.")
+    asked: Callable[[], bool] = stopping
+    given, labels = configuration.channels, _LABELS[algorithm]
+    channels: Mapping[str, Channel] = {}
+    data: Mapping[str, Batches | Records]
+    if leader is None:
+        channels = open_channels(given, folders.data, labels, stopping, columns, log)
+    else:
+        channels = leader.open_channels(given, labels, columns, job.one_host_because(settings))
+        asked = leader.asked_to_stop
+    if channels:
+        log_channels(log, channels, checkpoints=configuration.checkpoints is not None)
+        columns.name_classes(list(channels["train"].classes()))
+        if columns.classes is not None:
+            names = ", ".join(map(excerpt, columns.classes[:100]))
+            log.info(f"Labels are texts, numbered in their order: {names}.")
+        data, identities = hold_in_memory(channels, memory_limit()), [one.identity for one in channels.values()]
+    else:
+        assert leader is not None
+        data, identities = leader.records(on_threads=algorithm == LINEAR_LEARNER), leader.identities(given)
     writable_folder(folders.model)
-    context = JobContext(
-        hold_in_memory(channels, memory_limit()),
-        log,
-        _checkpoints(configuration, algorithm, resolved_hyperparameters(settings), channels, columns, log),
-        stopping,
-        columns,
+    checkpoints = _checkpoints(
+        configuration, algorithm, resolved_hyperparameters(settings), identities, columns, log
     )
-    outcome = job.run(settings, context)
-    names = columns.names_file()
-    beside = outcome.reports if names is None else {**outcome.reports, COLUMNS_FILE: names}
+    outcome = job.run(settings, JobContext(data, log, checkpoints, asked, columns))
+    names_file = columns.names_file()
+    beside = outcome.reports if names_file is None else {**outcome.reports, COLUMNS_FILE: names_file}
     _save(replace(outcome, reports=beside), folders, configuration.hosts, log)
     if stopping():
         log.info(f"Stopped by {stopping.signal_name}: the best model so far was saved.")
@@ -119,28 +124,18 @@ def _columns(algorithm: str, settings: Any, log: JobLog) -> Columns:
     return Columns(num_classes=num_classes, warn=log.warning)
 
 
-def _refuse_shards(configuration: Configuration) -> None:
-    sharded = [channel.name for channel in configuration.channels if channel.sharded]
-    if sharded and len(configuration.hosts.names) > 1:
-        raise DataError(
-            f"Channel {sharded[0]!r} is ShardedByS3Key over {len(configuration.hosts.names)} hosts, so no host "
-            "sees all of it, and training here runs on one host. Use FullyReplicated "
-            "(distribution='FullyReplicated'), or instance_count=1."
-        )
-
-
 def _checkpoints(
     configuration: Configuration,
     algorithm: str,
     resolved: Mapping[str, object],
-    channels: Mapping[str, Channel],
+    identities: Sequence[Callable[[], str]],
     columns: Columns,
     log: JobLog,
 ) -> FolderCheckpoints | NoCheckpoints:
     if configuration.checkpoints is None:
         return NoCheckpoints()
     identity = [algorithm, version(), repr(sorted(resolved.items()))]
-    identity += [channel.identity() for channel in channels.values()]
+    identity += [of_channel() for of_channel in identities]
     try:
         writable_folder(configuration.checkpoints)
     except UserError as error:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 _ROOT = Path("/")
+_sharing = 1  # containers that share this machine, this one included
 
 
 def cpu_quota(root: Path = _ROOT) -> float:
@@ -21,7 +22,7 @@ def cpu_quota(root: Path = _ROOT) -> float:
     root
         Where ``proc`` and ``sys`` are looked for; `/` but in tests.
     """
-    cpus = float(len(os.sched_getaffinity(0)))
+    cpus = len(os.sched_getaffinity(0)) / _sharing
     for folder in _groups(root, "cpu"):
         cpus = min(cpus, _quota_v2(folder / "cpu.max"), _quota_v1(folder))
     return max(cpus, 0.01)
@@ -29,13 +30,27 @@ def cpu_quota(root: Path = _ROOT) -> float:
 
 def memory_limit(root: Path = _ROOT) -> int:
     """Bytes of memory that this process's container may use; the machine's memory where there is no limit."""
-    limit = _machine_memory(root)
+    limit = _machine_memory(root) // _sharing
     for folder in _groups(root, "memory"):
         for name in ("memory.max", "memory.limit_in_bytes"):
             text = _read(folder / name)
             if text.isdigit():  # "max" is version 2's word for no limit
                 limit = min(limit, int(text))
     return limit
+
+
+def share_machine(containers: int) -> None:
+    """Count on an even share of the machine from now on, in this process and those that it forks.
+
+    A container's own limits hold as they are; what has no limit is shared.
+
+    Parameters
+    ----------
+    containers
+        How many there are.
+    """
+    global _sharing
+    _sharing = containers
 
 
 def _groups(root: Path, controller: str) -> Iterator[Path]:

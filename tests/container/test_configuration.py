@@ -71,7 +71,7 @@ def test_a_job_of_the_service_with_every_field(folders: Folders) -> None:
         ChannelDescription("train", "text/csv;label_size=0", "Pipe", sharded=True, wrapped=True),
         ChannelDescription("test", DEFAULT_CONTENT_TYPE, "FastFile"),
     )
-    assert configuration.hosts == Hosts("algo-2", ("algo-1", "algo-2"))
+    assert configuration.hosts == Hosts("algo-2", ("algo-1", "algo-2"), "eth1")
     assert configuration.hosts.first == "algo-1"
     assert configuration.checkpoints is None
 

@@ -31,7 +31,7 @@ class Run(Protocol):
 
     def log_so_far(self) -> str: ...
     def signal(self, number: signal.Signals) -> None: ...
-    def wait(self, timeout: float = 60) -> Result: ...
+    def wait(self, timeout: float = 300) -> Result: ...
     def remove(self) -> None: ...
 
 
@@ -56,7 +56,7 @@ class ProcessRun:
     def signal(self, number: signal.Signals) -> None:
         os.kill(self.process.pid, number)
 
-    def wait(self, timeout: float = 60) -> Result:
+    def wait(self, timeout: float = 300) -> Result:
         code = self.process.wait(timeout)
         return Result(code, self.log_so_far(), time.monotonic() - self._started)
 
@@ -91,7 +91,7 @@ class ContainerRun:
     def signal(self, number: signal.Signals) -> None:
         docker("kill", f"--signal={number.name}", self.name)
 
-    def wait(self, timeout: float = 60) -> Result:
+    def wait(self, timeout: float = 300) -> Result:
         code = int(docker("wait", self.name, timeout=timeout))
         return Result(code, self.log_so_far(), time.monotonic() - self._started)
 
@@ -111,7 +111,7 @@ def run_in(image: str, *command: str) -> str:
     return docker("run", "--rm", "--network=none", image, *command)
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 30) -> None:
+def wait_until(condition: Callable[[], bool], seconds: float = 300) -> None:
     """Wait for something that another process does."""
     deadline = time.monotonic() + seconds
     while not condition():

@@ -122,7 +122,7 @@ class SdkRun:
     def signal(self, number: signal.Signals) -> None:
         docker("kill", f"--signal={number.name}", str(self._container()))
 
-    def wait(self, timeout: float = 60) -> Result:
+    def wait(self, timeout: float = 300) -> Result:
         if self._result is None:
             self._answered = True
             answer = self._driver.answer(timeout + _PATIENCE)

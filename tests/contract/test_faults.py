@@ -1,13 +1,12 @@
 """Mistakes in a job or its data, made for real: exit code, first line of the failure, nothing half-written."""
 
-import signal
 
 import numpy as np
 
 from eigenline import write_recordio
-from tests.contract.clauses import FILES_ONLY, NO_SHARDS, WRITES_CONFIG, clause
+from tests.contract.clauses import FILES_ONLY, WRITES_CONFIG, clause
 from tests.contract.conftest import Start
-from tests.contract.runs import assert_failed, wait_until
+from tests.contract.runs import assert_failed
 from tests.contract.trees import Tree, feed_pipes, labelled_rows
 
 
@@ -103,14 +102,3 @@ def test_a_writer_of_a_pipe_that_dies(start: Start, linear_tree: Tree) -> None:
     feed_pipes(linear_tree.write(), "train", content[: len(content) // 2 + 5], epochs=50)
     assert_failed(linear_tree, start(linear_tree).wait(), "ClientError: ")
     assert "train_0" in str(linear_tree.failure)
-
-
-@clause("Failures", "`ShardedByS3Key` over several hosts is refused", sdk2=NO_SHARDS, sdk3=NO_SHARDS)
-def test_shards_over_two_hosts_are_refused_rather_than_trained_by_halves(start: Start, pca_tree: Tree) -> None:
-    pca_tree.channels["train"]["S3DistributionType"] = "ShardedByS3Key"
-    pca_tree.hosts = ("localhost", "other")  # the other one never comes
-    run = start(pca_tree.write("localhost"))
-    wait_until(lambda: pca_tree.failure is not None)
-    run.signal(signal.SIGKILL)
-    run.wait()
-    assert str(pca_tree.failure).startswith("ClientError: Channel 'train' is ShardedByS3Key over 2 hosts")

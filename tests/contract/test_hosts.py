@@ -1,12 +1,16 @@
-"""Two hosts with replicated data: the first by name writes the model, both end together."""
+"""Several hosts: the first by name leads and writes the model, all end together."""
 
+import os
 import signal
 import uuid
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
+import numpy as np
 import pytest
 
-from tests.contract.clauses import NEEDS_A_NETWORK, OTHER_TEST, clause
+from eigenline.formats.recordio.writer import write_recordio
+from tests.contract.clauses import NEEDS_A_NETWORK, NO_SHARDS, OTHER_TEST, clause
 from tests.contract.conftest import Start
 from tests.contract.runs import ContainerRun, docker, wait_until
 from tests.contract.trees import Tree
@@ -64,10 +68,55 @@ def test_only_the_first_writes_and_both_end_together(
     runs = {name: hosts(name) for name in order}
     results = {name: run.wait() for name, run in runs.items()}
     assert [result.code for result in results.values()] == [0, 0], results
-    assert "algo-1 trains and writes the model" in results["algo-2"].log
+    assert "algo-1 leads and writes the model" in results["algo-2"].log
     assert [name for name in pca_tree.model_files if name.startswith("model")] == ["model_algo-1"]
     ends = [docker("inspect", "--format={{.State.FinishedAt}}", run.name) for run in runs.values()]
     assert abs(_seconds(ends[0]) - _seconds(ends[1])) < 2
+
+
+@clause(
+    "Hosts",
+    "any number of hosts, replicated or sharded: the bytes of one host's model",
+    process=NEEDS_A_NETWORK,
+    sdk2=NO_SHARDS,
+    sdk3=NO_SHARDS,
+)
+@pytest.mark.parametrize("distribution", ["FullyReplicated", "ShardedByS3Key"])
+def test_four_hosts_give_the_bytes_of_one(
+    network: str, container: Container, tmp_path: Path, distribution: str
+) -> None:
+    """Of so many bytes, 280 MB, that they are not brought to one host."""
+    files = tmp_path / "files"
+    files.mkdir()
+    rng = np.random.default_rng(2)
+    for number in range(7):
+        X = rng.normal(size=(20_000, 500)).astype(np.float32) * np.linspace(1, 2, 500, dtype=np.float32)
+        (files / f"part-{number}.pbr").write_bytes(write_recordio(X, (X[:, 0] > 0).astype(np.float32)))
+    hyperparameters = {"predictor_type": "binary_classifier", "mini_batch_size": "100", "num_models": "2"}
+
+    def start(names: tuple[str, ...]) -> tuple[list[Tree], list[ContainerRun]]:
+        trees, runs = [], []
+        for rank, name in enumerate(names):
+            channels = {"train": {"S3DistributionType": distribution}}
+            tree = Tree(tmp_path / str(len(names)) / name, hyperparameters, channels, names)
+            tree.write(current_host=name)
+            (tree.root / "input/data/train").mkdir()
+            for number, path in enumerate(sorted(files.iterdir())):
+                if distribution == "FullyReplicated" or number % len(names) == rank:
+                    os.link(path, tree.root / "input/data/train" / path.name)
+            options = (f"--network={network}", f"--network-alias={name}", "--cpus=0.5")
+            trees.append(tree)
+            runs.append(container(tree, *options))
+        return trees, runs
+
+    (alone,), (one,) = start(("algo-1",))
+    assert one.wait(900).code == 0
+    trees, runs = start(("algo-1", "algo-2", "algo-3", "algo-4"))
+    results = [run.wait(900) for run in runs]
+    assert [result.code for result in results] == [0] * 4, results
+    assert "All hosts train" in results[0].log
+    assert trees[0].artifact == alone.artifact
+    assert [tree.model_files for tree in trees[1:]] == [[], [], []]
 
 
 @clause("Hosts", ONE_WRITES, process=NEEDS_A_NETWORK, container=OTHER_TEST)
@@ -96,9 +145,7 @@ def test_a_failure_of_the_first_is_the_failure_of_all(
     assert first.wait().code == 1
     result = second.wait()
     assert result.code == 1
-    assert (
-        "Host algo-1, which trains for all hosts, failed: ClientError: Hyperparameter num_components" in result.log
-    )
+    assert "Host algo-1, which leads, failed: ClientError: Hyperparameter num_components" in result.log
 
 
 @clause(
@@ -114,7 +161,7 @@ def test_a_first_host_that_is_killed_fails_the_other(hosts: Callable[[str], Cont
     second, first = hosts("algo-2"), hosts("algo-1")
     wait_until(lambda: "Connected to algo-1" in second.log_so_far())
     first.signal(signal.SIGKILL)
-    result = second.wait(60)  # the killed container vanishes from the network without a farewell
+    result = second.wait(300)  # the killed container vanishes from the network without a farewell
     assert result.code == 1
     assert "ended without a word" in result.log
 

@@ -26,7 +26,7 @@ from eigenline.command.predictions import (
     write_held_out,
     write_projections,
 )
-from eigenline.command.scores import Score
+from eigenline.command.report import page_of
 from eigenline.command.standard_errors import standard_errors, write_table
 from eigenline.command.tables.opening import open_table, total_bytes
 from eigenline.command.training import (
@@ -38,6 +38,8 @@ from eigenline.command.training import (
     run_job,
     seconds_since,
 )
+from eigenline.report.page import REPORT_FILE
+from eigenline.report.scores import Score
 
 _FEWEST_TO_HOLD_OUT: Final = 50
 _HOLD_OUT: Final = 0.2
@@ -222,6 +224,7 @@ def _measure(opened: OpenedModel, root: Path, output: Path) -> None:
 
 def _say_result(opened: OpenedModel, output: Path, began: float) -> None:
     fresh = open_model(output)
+    (output / REPORT_FILE).write_text(page_of(fresh), encoding="utf-8")
     measured = scores_of(fresh)
     if measured is not None:
         rows, scores = measured
@@ -230,9 +233,9 @@ def _say_result(opened: OpenedModel, output: Path, began: float) -> None:
             click.echo(f"  {_score_line(score)}")
     for sentence in _sentences(opened):
         click.echo(sentence)
-    click.echo(f"The model is in {output}/, after {seconds_since(began)}. Next:")
+    click.echo(f"The model is in {output}/, after {seconds_since(began)}; a page about it: {output}/{REPORT_FILE}")
+    click.echo("Next:")
     click.echo(f"  eigenline predict {output} NEW.csv -o predictions.csv --join")
-    click.echo(f"  eigenline report {output}        a page to open")
     click.echo(f"  eigenline serve {output}         answer requests over HTTP")
 
 

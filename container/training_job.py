@@ -20,6 +20,7 @@ from eigenline.container.hosts import Followers, wait_for_first
 from eigenline.container.job import Job, JobContext, Outcome
 from eigenline.container.job_log import JobLog
 from eigenline.container.model_folder import models_in, write_together
+from eigenline.container.report_page import write_page
 from eigenline.container.startup_log import (
     log_channels,
     log_given,
@@ -106,7 +107,10 @@ def _train(folders: Folders, environment: Mapping[str, str], log: JobLog, stoppi
     outcome = job.run(settings, context)
     names = columns.names_file()
     beside = outcome.reports if names is None else {**outcome.reports, COLUMNS_FILE: names}
-    _save(replace(outcome, reports=beside), folders, configuration.hosts, log)
+    outcome = replace(outcome, reports=beside)
+    _save(outcome, folders, configuration.hosts, log)
+    if not stopping():
+        write_page(outcome, columns, folders, log, environment)
     if stopping():
         log.info(f"Stopped by {stopping.signal_name}: the best model so far was saved.")
     log.info(f"Done in {time.perf_counter() - started:.2f} seconds; the model is in {folders.model}.")

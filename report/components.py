@@ -76,7 +76,10 @@ def _variance(subject: Subject, ratios: Floats) -> Section:
         ]
         sentences.append(f"Components needed for so much of the variance: {'; '.join(parts)}.")
     drawn = [
-        Picture(figures.scree(ratios, cumulative), "Each component's share of the total variance (blue), and their sum (sand).")
+        Picture(
+            figures.scree(ratios, cumulative),
+            "Each component's share of the total variance (blue), and their sum (sand).",
+        )
     ]
     number = np.arange(1, len(ratios) + 1).astype(float)
     lost = np.sqrt(np.maximum(1 - cumulative, 0))

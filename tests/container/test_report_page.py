@@ -1,4 +1,4 @@
-"""The page beside every model that a job trains: one file, on rows that did not train, and never a reason to fail."""
+"""The page beside every model that a job trains: one file, on rows that did not train, never a reason to fail."""
 
 import json
 import re

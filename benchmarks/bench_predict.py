@@ -102,7 +102,7 @@ def main() -> None:
         folder = Path(name)
         big, small = folder / "big.csv", folder / "small.csv"
         write_file(big, options.megabytes * 1_000_000)
-        write_file(small, 1)
+        write_file(small, 1000)
         model = str(folder / "model")
         train = [sys.executable, "-m", "eigenline", "train", str(small), "--target", "y", "-o", model]
         subprocess.run(train, check=True, stdout=subprocess.DEVNULL)

@@ -26,7 +26,6 @@ from eigenline.command.predictions import (
     write_held_out,
     write_projections,
 )
-from eigenline.command.preparation import Preparation
 from eigenline.command.report import page_of
 from eigenline.command.standard_errors import standard_errors, write_table
 from eigenline.command.tables.opening import open_table, total_bytes
@@ -39,6 +38,7 @@ from eigenline.command.training import (
     run_job,
     seconds_since,
 )
+from eigenline.formats.preparation import Preparation
 from eigenline.report.page import REPORT_FILE
 from eigenline.report.scores import Score
 

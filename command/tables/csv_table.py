@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from eigenline.algorithms.batch import Features
 from eigenline.algorithms.errors import DataError, UserError, excerpt
-from eigenline.command.tables.chunk import Chunk, Columns, csv_line
+from eigenline.command.tables.chunk import Chunk, Columns, Table, csv_line
 from eigenline.command.tables.source import Source
 from eigenline.formats.chunk import DECIMAL_COMMA, NUMBER, numbers_and_texts
 from eigenline.formats.csv.lines import HANDED_OVER_BYTES, count_lines
@@ -31,7 +31,7 @@ _SEPARATORS: Final = ",;\t|"
 _PLAIN: Final = "text/csv;label_size=0;header=absent"
 
 
-class CsvTable:
+class CsvTable(Table):
     """A CSV file.
 
     Parameters
@@ -48,8 +48,6 @@ class CsvTable:
     DataError
         If the beginning is not a table.
     """
-
-    has_labels = False
 
     def __init__(self, source: Source, header: bool | None = None, processes: int = 1) -> None:
         self._source = source

@@ -43,11 +43,11 @@ COPY --from=build /opt/eigenline /opt/eigenline
 # Writable for any --user, for a container that is run without a mount.
 RUN mkdir -m 0777 -p /opt/ml
 # Slim Python images come without a compiled standard library, and a container cannot keep what it compiles. Importing
-# everything here once (the estimators want scikit-learn and the reports matplotlib, which are not in the image) leaves
+# everything here once (the estimators want scikit-learn, which is not in the image) leaves
 # it compiled for every start.
 RUN /opt/eigenline/bin/python -c "import importlib, pkgutil, eigenline; \
     [importlib.import_module(m.name) for m in pkgutil.walk_packages(eigenline.__path__, 'eigenline.') \
-     if not any(part in m.name for part in ('estimator', '__main__', 'command.figures', 'command.report'))]"
+     if not any(part in m.name for part in ('estimator', '__main__'))]"
 ENV PATH=/opt/eigenline/bin:${PATH} \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1

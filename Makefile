@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-CODE := algorithms cluster formats container serve command eigenline/*.py image tests benchmarks examples
+CODE := algorithms cluster formats report container serve command eigenline/*.py image tests benchmarks examples
 IMAGE ?= eigenline
 
 .PHONY: help setup demo test lint check fmt bench image image-test tools mutants lock clean

@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from eigenline.algorithms.errors import DataError, UserError
 from eigenline.command.models import OpenedModel, open_model
-from eigenline.command.predictions import measured, predicted_rows
+from eigenline.command.predictions import predicted_rows
 from eigenline.command.tables.chunk import Table
 from eigenline.command.tables.opening import open_table
 from eigenline.formats.answers import write_answer
 from eigenline.formats.content_types import JSON
+from eigenline.report.quality import measured
 
 # SageMaker's log: "#quality_metric: host=algo-1, test binary_f_1.000 <score>=0.95", and "('name', value)" lines.
 _QUALITY: Final = re.compile(r"#quality_metric: host=[^,]*, (?P<channel>\w+) (?P<name>\S+) <\w+>=(?P<value>\S+)")
@@ -201,5 +202,5 @@ def _metrics(one: OpenedModel, two: OpenedModel, data: Sequence[str], header: bo
         return  # no label in the file: nothing to measure
     scores, _ = _predicted(one, open_table(data, header=header))
     other = type(rows)(rows.labels, scores.astype(np.float64))
-    for a, b in zip(measured(one, other), measured(two, rows), strict=True):
+    for a, b in zip(measured(one.subject, other), measured(two.subject, rows), strict=True):
         yield _row(a.name, a.value, b.value)

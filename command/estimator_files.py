@@ -117,6 +117,22 @@ def load(place: str | Path) -> Estimator:
     return found
 
 
+def from_artifact(place: str | Path) -> Estimator:
+    """Read a model.tar.gz or model_algo-1, from AWS or from here, as a fitted estimator: `load` by its other name.
+
+    Parameters
+    ----------
+    place
+        The archive, the artifact in it, or the folder that it was unpacked into.
+
+    Raises
+    ------
+    UserError
+        If there is no such model, or it is a chain of two.
+    """
+    return load(place)
+
+
 def _pca(opened: OpenedModel) -> PCA:
     model = opened.pca
     assert model is not None

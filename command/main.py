@@ -335,7 +335,7 @@ def export(model: str, form: str, output: str | None) -> int:
 
 _REPORT_HELP = """Write report.html about a model: scores on rows that did not train, pictures, a table to copy.
 
-One self-contained file, for light and dark, that prints well. Needs matplotlib: pip install 'eigenline[report]'.
+One self-contained file, for light and dark, that prints well. `train` writes one into the model's folder.
 
 \b
 examples:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,6 +19,7 @@ from eigenline.formats.artifact.columns_file import COLUMNS_FILE, read_column_na
 from eigenline.formats.artifact.model_file import read_artifact
 from eigenline.formats.artifact.model_tar import read_model_tar
 from eigenline.formats.preparation import FILE, Preparation
+from eigenline.report.subject import Subject, class_names, read_object, strongest_first
 from eigenline.serve.models import ServedModel, load_model
 
 _SIDE_FILES = (
@@ -62,7 +62,7 @@ class OpenedModel:
     @cached_property
     def report(self) -> Mapping[str, Any]:
         """``report.json`` of the training; empty where there is none, as in AWS's artifacts."""
-        return _object(self.files.get("report.json"))
+        return self.subject.report
 
     @property
     def feature_dim(self) -> int:
@@ -74,18 +74,24 @@ class OpenedModel:
     @property
     def classes(self) -> tuple[str, ...]:
         """Names of the classes; their numbers where no names are known."""
-        linear = self.linear
-        if linear is None or linear.predictor_type == "regressor":
-            return ()
-        count = 2 if linear.predictor_type == "binary_classifier" else linear.num_outputs
-        known = self.preparation.classes
-        return known if known is not None and len(known) == count else tuple(map(str, range(count)))
+        return class_names(self.linear, self.preparation.classes)
 
     @property
     def strongest_first(self) -> NDArray[np.intp]:
         """Columns of the stored components, the strongest first; `regular` artifacts have them the other way."""
         assert self.pca is not None
-        return np.argsort(-np.nan_to_num(self.pca.singular_values), kind="stable")
+        return strongest_first(self.pca)
+
+    @cached_property
+    def subject(self) -> Subject:
+        """What a report about the model needs to know."""
+        kept = self.preparation
+        filled = [column.name for column in kept.inputs if column.fill is not None]
+        spread = [column.name for column in kept.inputs if column.categories is not None]
+        said = [f"Empty cells are filled with the column's mean ({len(filled)} columns)."] * bool(filled)
+        shown = f"{', '.join(spread[:8])}{', ...' if len(spread) > 8 else ''}"
+        said += [f"Texts became categories: {shown}."] * bool(spread)
+        return Subject(self.pca, self.linear, self.files, kept.feature_names, kept.target, self.classes, said)
 
     def outputs(self) -> tuple[str, ...]:
         """Return the names of the columns that `predict` gives."""
@@ -145,7 +151,7 @@ def _of_names(feature_dim: int, files: Mapping[str, bytes], path: Path) -> Prepa
     if COLUMNS_FILE in files:
         names = read_column_names(files[COLUMNS_FILE], feature_dim, name=f"{path}/{COLUMNS_FILE}")
         return Preparation.plain(feature_dim, names.features, names.target, names.classes)
-    found = _object(files.get("report.json")).get("feature_names")
+    found = read_object(files.get("report.json")).get("feature_names")
     named = found if isinstance(found, list) and all(isinstance(name, str) for name in found) else None
     return Preparation.plain(feature_dim, named)
 
@@ -167,11 +173,3 @@ def _side_files(path: Path) -> dict[str, bytes]:
         members = read_model_tar(archive.read_bytes(), name=str(archive))
         return {name: content for name, content in members.items() if name in _SIDE_FILES}
     return {name: (path / name).read_bytes() for name in _SIDE_FILES if (path / name).is_file()}
-
-
-def _object(data: bytes | None) -> Mapping[str, Any]:
-    try:
-        document = json.loads(data or b"{}")
-    except (ValueError, RecursionError):
-        return {}
-    return document if isinstance(document, dict) else {}

@@ -7,7 +7,7 @@ import csv
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TextIO
+from typing import BinaryIO, Final
 
 from eigenline.algorithms.batch import Features
 from eigenline.algorithms.errors import UserError, excerpt
@@ -18,6 +18,9 @@ from eigenline.command.models import OpenedModel, open_model
 from eigenline.command.tables.chunk import Chunk, Table, csv_line
 from eigenline.command.tables.opening import open_table
 from eigenline.command.tables.source import nothing
+from eigenline.formats.machine_limits import cpu_quota
+
+_END: Final = "\0"  # of a row's answer: a class may be called anything else
 
 
 def predict_file(
@@ -39,7 +42,7 @@ def predict_file(
         Naming what does not fit: columns, cells, files.
     """
     opened = open_model(model)
-    table = open_table(files, header=header, on_bytes=on_bytes)
+    table = open_table(files, header=header, on_bytes=on_bytes, processes=max(1, int(cpu_quota())))
     kept = [_column(table, name) for name in id_columns]
     names = names_of(table)
     left_out = {*ignored, *(names[number] for number in kept)}
@@ -51,7 +54,7 @@ def predict_file(
     beside = list(names) if join else [names[number] for number in kept]
     rows = 0
     with _opened_for_writing(output, files) as out:
-        out.write(csv_line([*beside, *_distinct(opened.outputs(), beside)], separator) + "\n")
+        out.write((csv_line([*beside, *_distinct(opened.outputs(), beside)], separator) + "\n").encode())
         for chunk in table.chunks():
             answers = _answers(opened, opened.preparation.features(chunk, positions), table)
             out.write(_beside(chunk, table, kept, join, answers, separator))
@@ -82,29 +85,39 @@ def _distinct(outputs: Sequence[str], beside: Sequence[str]) -> list[str]:
     return [name if name not in beside else f"{name} (eigenline)" for name in outputs]
 
 
-def _answers(opened: OpenedModel, features: Features, table: Table) -> list[str]:
-    """Return each row's answer as text, its numbers written as the file writes them."""
+def _answers(opened: OpenedModel, features: Features, table: Table) -> str:
+    """Return the rows' answers, each ended by `_END`, their numbers written as the file writes them."""
     separator = table.separator or ","
     scores, labels = opened.predict(features)
-    line = separator.join(["%.9g"] * scores.shape[1]) + "\n"
-    text: str = (line * len(scores)) % tuple(scores.ravel().tolist())
-    lines = (text.replace(".", ",") if table.decimal_comma else text).split("\n")[:-1]
+    count, width = scores.shape
+    numbers: Sequence[object] = scores.ravel().tolist()
+    line = separator.join(["%.9g"] * width)
     if labels is None:
-        return lines
+        text: str = (f"{line}{_END}" * count) % tuple(numbers)
+        return text.replace(".", ",") if table.decimal_comma else text
+    if table.decimal_comma:
+        numbers = [f"{number:.9g}".replace(".", ",") for number in numbers]
+        line = line.replace("%.9g", "%s")
     names = [csv_line([name], separator) for name in opened.classes]
-    return [f"{names[label]}{separator}{line}" for label, line in zip(labels.tolist(), lines, strict=True)]
+    values: list[object] = [None] * (count * (width + 1))
+    values[:: width + 1] = map(names.__getitem__, labels.tolist())
+    for column in range(width):
+        values[column + 1 :: width + 1] = numbers[column::width]
+    lines: str = (f"%s{separator}{line}{_END}" * count) % tuple(values)
+    return lines
 
 
-def _beside(
-    chunk: Chunk, table: Table, kept: Sequence[int], join: bool, answers: Sequence[str], separator: str
-) -> str:
+def _beside(chunk: Chunk, table: Table, kept: Sequence[int], join: bool, answers: str, separator: str) -> bytes:
     if not join and not kept:
-        return "\n".join(answers) + "\n"
+        return answers.replace(_END, "\n").encode()
     if join:
         own = chunk.lines() if chunk.lines is not None else _joined(chunk, range(table.width), separator)
     else:
         own = _identifiers(chunk, kept, separator)
-    return "".join(f"{left}{separator}{right}\n" for left, right in zip(own, answers, strict=True))
+    # One list of all parts and one join: nothing is done row by row.
+    parts = [separator, "\n"] * (2 * len(own))
+    parts[::4], parts[1::4], parts[2::4] = own, [separator] * len(own), answers.split(_END)[:-1]
+    return "".join(parts).encode()
 
 
 def _identifiers(chunk: Chunk, kept: Sequence[int], separator: str) -> list[str]:
@@ -126,18 +139,19 @@ def _joined(chunk: Chunk, columns: Sequence[int], separator: str) -> list[str]:
 
 
 @contextlib.contextmanager
-def _opened_for_writing(output: str, files: Sequence[str]) -> Iterator[TextIO]:
+def _opened_for_writing(output: str, files: Sequence[str]) -> Iterator[BinaryIO]:
     """Open the output; a file appears whole or not at all."""
     if output == "-":
-        yield sys.stdout
         sys.stdout.flush()
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
         return
     path = Path(output)
     if any(place != "-" and Path(place).exists() and path.exists() and path.samefile(place) for place in files):
         raise UserError(f"-o {output} is the file that is read. Name another one.")
     partial = path.with_name(f".partial-{path.name}")
     try:
-        with partial.open("w", encoding="utf-8", newline="") as out:
+        with partial.open("wb") as out:
             yield out
         partial.replace(path)
     except OSError as error:

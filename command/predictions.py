@@ -5,26 +5,20 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from eigenline.algorithms.batch import Batch
 from eigenline.algorithms.errors import DataError
 from eigenline.command.models import OpenedModel
-from eigenline.command.scores import (
-    Score,
-    binary_scores,
-    multiclass_scores,
-    quantile_scores,
-    regression_scores,
-)
 from eigenline.command.tables.chunk import Table, csv_line
 from eigenline.command.training import number_lines
 from eigenline.formats.reading import read_batches
+from eigenline.report.quality import measured
+from eigenline.report.scores import Score
+from eigenline.report.subject import Labelled
 
 HELD_OUT_FILE: Final = "held_out.csv"
 STANDARD_ERRORS_FILE: Final = "standard_errors.csv"
@@ -32,22 +26,6 @@ PROJECTIONS_FILE: Final = "projections.csv"
 _MOST_PROJECTIONS: Final = 2000
 _MOST_ROWS: Final = 100_000
 _MOST_VALUES: Final = 4_000_000
-
-
-@dataclass(frozen=True, eq=False)
-class Labelled:
-    """Labels and what the model says of the same rows.
-
-    Attributes
-    ----------
-    labels
-        Shape (n,): numbers, or the numbers of classes.
-    scores
-        Shape (n, number of scores).
-    """
-
-    labels: NDArray[np.float64]
-    scores: NDArray[np.float64]
 
 
 def write_held_out(opened: OpenedModel, channel: Path, into: Path) -> None:
@@ -147,24 +125,7 @@ def _numbers(content: bytes) -> Iterator[list[float]]:
         yield [float(cell) for cell in row]
 
 
-def measured(opened: OpenedModel, rows: Labelled) -> list[Score]:
-    """Return the scores of a Linear Learner on labelled rows."""
-    linear = opened.linear
-    assert linear is not None
-    if linear.predictor_type == "regressor":
-        scores = regression_scores(rows.labels, rows.scores[:, 0])
-        quantile: Any = linear.parameters.get("quantile")
-        if linear.loss == "quantile_loss" and isinstance(quantile, int | float):
-            return quantile_scores(rows.labels, rows.scores[:, 0], float(quantile)) + scores[1:]
-        return scores
-    if linear.predictor_type == "binary_classifier":
-        score = rows.scores[:, 0]
-        called = (score.astype(np.float32) >= np.float32(linear.threshold)).astype(np.float64)
-        return binary_scores(rows.labels, score, called, probabilities=linear.loss == "logistic")
-    return multiclass_scores(rows.labels, rows.scores)
-
-
 def scores_of(opened: OpenedModel) -> tuple[int, list[Score]] | None:
     """Return the number of held-out rows and the scores on them; None where nothing was held out."""
     rows = held_out(opened)
-    return None if rows is None else (len(rows.labels), measured(opened, rows))
+    return None if rows is None else (len(rows.labels), measured(opened.subject, rows))

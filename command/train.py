@@ -9,7 +9,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import click
 
@@ -26,7 +26,7 @@ from eigenline.command.predictions import (
     write_held_out,
     write_projections,
 )
-from eigenline.command.scores import Score
+from eigenline.command.report import page_of
 from eigenline.command.standard_errors import standard_errors, write_table
 from eigenline.command.tables.opening import open_table, total_bytes
 from eigenline.command.training import (
@@ -38,6 +38,9 @@ from eigenline.command.training import (
     run_job,
     seconds_since,
 )
+from eigenline.formats.preparation import Preparation
+from eigenline.report.page import REPORT_FILE
+from eigenline.report.scores import Score
 
 _FEWEST_TO_HOLD_OUT: Final = 50
 _HOLD_OUT: Final = 0.2
@@ -60,9 +63,10 @@ def train_file(
     given = given_hyperparameters(hyperparameters)
     refuse_foreign_folder(output)
     root = Path(tempfile.mkdtemp(prefix="eigenline-train-"))
+    preparation: Preparation | None = None
     try:
         places = _kept_from_standard_input(files, root)
-        with progress("Reading", total_bytes(places)) as on_bytes:
+        with progress("1 of 3, reading", total_bytes(places)) as on_bytes:
             table = open_table(places, header=header, on_bytes=on_bytes)
             for note in table.notes:
                 click.echo(note)
@@ -75,13 +79,14 @@ def train_file(
         assumed = assume(table, summary, target, wishes)
         for note in assumed.notes:
             click.echo(note)
-        channels = Channels(root, assumed.preparation, not wishes.pca, summary.sparse)
+        preparation = assumed.preparation
+        channels = Channels(root, preparation, not wishes.pca, summary.sparse)
         _write(channels, places, header, share, test)
         channels.configure(_hyperparameters(assumed, summary, channels, num_components, given))
         click.echo(_rows_sentence(channels, share, test))
         output.mkdir(parents=True, exist_ok=True)
         log = output / "train.log"
-        with progress("Training", 100) as on_percent:
+        with progress("3 of 3, training", 100, "at most the rest of the passes") as on_percent:
             done = [0.0]
 
             def advance(percent: float) -> None:
@@ -91,7 +96,7 @@ def train_file(
             warnings = list(run_job(root, log, advance))
         for warning in warnings:
             click.echo(f"Note: {warning}")
-        install(root, output, assumed.preparation)
+        install(root, output, preparation)
         opened = open_model(output)
         _measure(opened, root, output)
         _say_result(opened, output, began)
@@ -100,19 +105,39 @@ def train_file(
         click.echo(f"eigenline train: {_in_own_words(str(failed), root, files)}", err=True)
         return failed.code
     except KeyboardInterrupt:
-        click.echo("\neigenline train: stopped; no model was written.", err=True)
-        return STOPPED
+        return _say_stopped(root, output, preparation)
     finally:
         shutil.rmtree(root, ignore_errors=True)
 
 
+def _say_stopped(root: Path, output: Path, preparation: Preparation | None) -> int:
+    """Keep the best model so far, if the job that was stopped left one, and say so; return the exit code."""
+    kept = preparation is not None and (root / "model" / "model_algo-1").is_file()
+    if preparation is not None and kept:
+        install(root, output, preparation)
+    found = f"the best model so far is in {output}/" if kept else "no model was written"
+    click.echo(f"\neigenline train: stopped; {found}.", err=True)
+    return STOPPED
+
+
 @contextlib.contextmanager
-def progress(label: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Show how much of so many bytes (or percent) is done, on a terminal and nowhere else."""
+def progress(label: str, total: int, instead: str = "") -> Iterator[Callable[[int], None]]:
+    """Show how much of so many bytes (or percent) is done, on a terminal and nowhere else.
+
+    The time left is that of bytes, which are read at one speed; `instead` stands there where nobody knows it.
+    """
     if not total or not sys.stderr.isatty():
         yield lambda count: None
         return
-    with click.progressbar(length=total, label=label, file=sys.stderr, show_eta=True) as bar:
+    shown: Any = click.progressbar(
+        length=total,
+        label=label,
+        file=sys.stderr,
+        show_eta=not instead,
+        show_percent=True,
+        item_show_func=(lambda item: instead) if instead else None,
+    )
+    with shown as bar:
         yield lambda count: bar.update(min(count, total - bar.pos))
 
 
@@ -142,7 +167,7 @@ def _share(hold_out: float | None, tested: bool, wishes: Wishes) -> float:
 def _write(
     channels: Channels, places: Sequence[str], header: bool | None, share: float, test: Sequence[str]
 ) -> None:
-    with progress("Preparing", total_bytes(places)) as on_bytes:
+    with progress("2 of 3, preparing", total_bytes(places)) as on_bytes:
         channels.write(open_table(places, header=header, on_bytes=on_bytes), share)
     if test:
         channels.write(open_table(test, header=header), 0.0, "test")
@@ -222,6 +247,7 @@ def _measure(opened: OpenedModel, root: Path, output: Path) -> None:
 
 def _say_result(opened: OpenedModel, output: Path, began: float) -> None:
     fresh = open_model(output)
+    (output / REPORT_FILE).write_text(page_of(fresh), encoding="utf-8")
     measured = scores_of(fresh)
     if measured is not None:
         rows, scores = measured
@@ -230,9 +256,9 @@ def _say_result(opened: OpenedModel, output: Path, began: float) -> None:
             click.echo(f"  {_score_line(score)}")
     for sentence in _sentences(opened):
         click.echo(sentence)
-    click.echo(f"The model is in {output}/, after {seconds_since(began)}. Next:")
+    click.echo(f"The model is in {output}/, after {seconds_since(began)}; a page about it: {output}/{REPORT_FILE}")
+    click.echo("Next:")
     click.echo(f"  eigenline predict {output} NEW.csv -o predictions.csv --join")
-    click.echo(f"  eigenline report {output}        a page to open")
     click.echo(f"  eigenline serve {output}         answer requests over HTTP")
 
 

@@ -169,7 +169,7 @@ def run_job(folder: Path, log: Path, on_progress: Callable[[float], None]) -> It
     TrainingFailed
         With the job's own exit code and the sentence of its failure file.
     """
-    environment = {**os.environ, "SAGEMAKER_BASE_DIR": str(folder), "PYTHONUNBUFFERED": "1"}
+    environment = {**os.environ, "SAGEMAKER_BASE_DIR": str(folder), "PYTHONUNBUFFERED": "1", "WRITE_REPORT": "no"}
     environment.pop("ALGORITHM", None)
     with (
         subprocess.Popen(

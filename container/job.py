@@ -15,6 +15,7 @@ from eigenline.algorithms.pca.model import PCAModel
 from eigenline.algorithms.records import Records
 from eigenline.container.columns import Columns
 from eigenline.container.job_log import JobLog
+from eigenline.report.subject import Labelled
 
 Model: TypeAlias = PCAModel | LinearLearnerModel
 Arrays: TypeAlias = Mapping[str, NDArray[np.generic]]
@@ -41,12 +42,21 @@ class JobContext:
     columns: Columns = field(default_factory=Columns)  # what is known of the columns' names by now
 
 
+@dataclass(frozen=True, eq=False)
+class MeasuredRows:
+    """Some rows of a channel that did not train, with the model's predictions."""
+
+    channel: str
+    labelled: Labelled
+
+
 @dataclass(frozen=True)
 class Outcome:
     """A trained model and the readable files that go beside its artifact."""
 
     model: Model
     reports: Mapping[str, bytes] = field(default_factory=dict)  # file name -> content
+    measured: MeasuredRows | None = None  # for the pictures of report.html
 
 
 class Job(Protocol):

@@ -10,9 +10,11 @@ from eigenline.algorithms.linear_learner.reports import Notice, PassReport, Prep
 from eigenline.algorithms.linear_learner.settings import Settings, read_settings
 from eigenline.algorithms.linear_learner.training import train, trains_by_passes
 from eigenline.algorithms.linear_learner.training_data import checked
-from eigenline.container.job import JobContext, Outcome
+from eigenline.algorithms.records import Records
+from eigenline.container.job import JobContext, MeasuredRows, Outcome
 from eigenline.container.linear_learner_log import TrainingLines
 from eigenline.container.linear_learner_reports import confusions, reports, summary
+from eigenline.container.report_page import MOST_ROWS, KeptPredictions
 
 __all__ = ["one_host_because", "read_settings", "run"]  # what a job is made of, see `container.job.Job`
 
@@ -45,21 +47,24 @@ def run(settings: Settings, context: JobContext) -> Outcome:
     began_scoring = log.clock()
     scores: dict[str, Scores] = {}
     scored = "validation" if "validation" in context.channels else "train"
-    if (found := _score(settings, context, trained, scored)) is not None:
+    found, measured = _score(settings, context, trained, scored)
+    if found is not None:
         scores[scored] = found
         lines.channel_scores(scored, found)
     lines.best_model(trained)
     if "test" not in context.channels:
         log.info("Test data is not provided.")
-    elif (found := _score(settings, context, trained, "test")) is not None:
-        scores["test"] = found
-        lines.channel_scores("test", found)
+    else:
+        found, of_test = _score(settings, context, trained, "test")
+        if found is not None:
+            scores["test"], measured = found, of_test
+            lines.channel_scores("test", found)
     sentences = summary(trained, settings)
     for sentence in [*sentences, *confusions(scores)]:
         log.info(sentence)
     now = log.clock()
     seconds = {"training": began_scoring - lines.began, "scoring": now - began_scoring}
-    outcome = Outcome(trained.model, reports(settings, trained, scores, sentences, seconds))
+    outcome = Outcome(trained.model, reports(settings, trained, scores, sentences, seconds), measured)
     lines.finished(now - began_scoring)
     return outcome
 
@@ -120,13 +125,28 @@ class _KeptStates:
             self.save(self._unsaved())
 
 
-def _score(settings: Settings, context: JobContext, trained: Trained, channel: str) -> Scores | None:
-    """Return a channel's scores; None where the job was asked to stop before all of it was read."""
+def _score(
+    settings: Settings, context: JobContext, trained: Trained, channel: str
+) -> tuple[Scores | None, MeasuredRows | None]:
+    """Return a channel's scores, and predictions of its first rows where they did not train.
+
+    None stands for both where the job was asked to stop before all of the channel was read.
+    """
     if context.stopping():
-        return None
+        return None, None
     model = trained.model
     if settings.is_binary:
         model = with_weight(model, trained.winner.hyperparameters["positive_example_weight"])
     records = checked(context.channels[channel], settings, channel, model.feature_dim)
-    found = score_channel(model, settings, records)
-    return None if context.stopping() else found
+    if channel == "train" or isinstance(records, Records):
+        found, kept = score_channel(model, settings, records), None
+        if channel != "train" and isinstance(records, Records) and not context.stopping():
+            kept = KeptPredictions([records.sample(MOST_ROWS)], trained.model)
+            for _ in kept:
+                pass
+    else:
+        kept = KeptPredictions(records, trained.model)
+        found = score_channel(model, settings, kept)
+    if context.stopping():
+        return None, None
+    return found, None if kept is None else kept.rows(channel)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+from typing import Final
 
 import numpy as np
 
@@ -12,6 +14,10 @@ from eigenline.algorithms.linear_learner.settings import Settings
 from eigenline.container.job_log import JobLog
 
 _SECONDS_BETWEEN_LINES = 5.0
+_SECONDS_OF_PROGRESS = 1.0
+# From which percent of all passes to which a stage is, if it needs as many as it may; most converge before.
+_STAGES: Final = {"start": (0.0, 5.0), "path": (5.0, 70.0), "robust": (70.0, 80.0), "refit": (80.0, 99.0),
+                  "alone": (50.0, 99.0)}  # fmt: skip
 
 
 class TrainingLines:
@@ -40,6 +46,7 @@ class TrainingLines:
         self._last_line = self.began
         self._objective = ""
         self._percent = 0.0
+        self._last_progress = -math.inf
         self._resets = 0
         self._most = (0, 0)  # records and mini-batches of the longest pass so far
         self._last_epoch: EpochReport | None = None
@@ -93,10 +100,10 @@ class TrainingLines:
         log.info(f"Saving model for epoch: {epoch}")
         if report.waited > self.settings.early_stopping_patience:
             log.info("Early stop condition met. Stopping training.")
-            self._percent = 100.0
-            log.progress(100, "epochs")
+            self._percent = self._share_of_epochs
+            log.progress(int(self._percent), "epochs")
         else:
-            self._percent = 100 * (epoch + 1) / report.limit
+            self._percent = self._share_of_epochs * (epoch + 1) / report.limit
             log.progress(self._percent)
         now = log.clock()
         seconds = now - self.epoch_began
@@ -111,6 +118,11 @@ class TrainingLines:
         if not self.settings.as_aws:
             self._eta(report, seconds)
         self.epoch_began = log.clock()
+
+    @property
+    def _share_of_epochs(self) -> float:
+        """Percent of the job that its epochs are: the service's all; here the winner is then trained alone."""
+        return 100.0 if self.settings.as_aws else 50.0
 
     def _criterion(self, report: EpochReport) -> None:
         self.log.info(
@@ -128,7 +140,7 @@ class TrainingLines:
         self.log.quality(channel, self._objective, float(losses[shown]), kind="loss", epoch=report.epoch)
 
     def _eta(self, report: EpochReport, seconds: float) -> None:
-        left = report.limit - report.epoch - 1
+        left = 2 * report.limit - report.epoch - 1  # as many again at most, for the winner alone
         alive = int(np.count_nonzero(np.isfinite(report.train_loss)))
         done = round(20 * (report.epoch + 1) / report.limit)
         self.log.info(
@@ -137,13 +149,24 @@ class TrainingLines:
         )
 
     def full_pass(self, report: PassReport) -> None:
-        """Write now and then how far the second-order finish is."""
+        """Write now and then how far the passes over all records are, of as many as there can be."""
+        first, last = _STAGES.get(report.stage, (0.0, 100.0))
+        percent = first + (last - first) * min(1.0, report.passes / max(1, report.limit))
+        percent = min(max(self._percent, percent), 99.0)  # 100 is for a job that is done
         now = self.log.clock()
+        if (
+            not self.settings.as_aws
+            and percent > self._percent
+            and now - self._last_progress > _SECONDS_OF_PROGRESS
+        ):
+            self._last_progress, self._percent = now, percent
+            self.log.progress(round(percent, 1), "of passes")
         if now - self._last_line > _SECONDS_BETWEEN_LINES:
             self._last_line = now
+            left = (now - self.began) * (100 - percent) / max(percent, 1.0)
             self.log.info(
-                f"Second-order finish ({report.stage}): pass {report.passes} of at most {report.limit}, "
-                f"loss {report.loss:.6g}"
+                f"Pass {report.passes} of at most {report.limit} ({report.stage}), loss {report.loss:.6g}; "
+                f"at most {left:.0f} s to go, less where the loss converges before"
             )
 
     def _count_pass(self, records: int) -> None:

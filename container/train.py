@@ -35,6 +35,7 @@ EPILOG = """\
 environment:
   SAGEMAKER_BASE_DIR     the tree's root (default: /opt/ml)
   ALGORITHM              pca or linear-learner, where the hyperparameters leave it open
+  WRITE_REPORT           `no` leaves report.html away, the page about the model (it takes some tenths of a second)
   OPENBLAS_NUM_THREADS   threads of the linear algebra (default: the container's CPU quota)
 
 exit codes:

@@ -22,6 +22,7 @@ from eigenline.container.hosts import Leading, follow, leading
 from eigenline.container.job import Job, JobContext, Outcome
 from eigenline.container.job_log import JobLog
 from eigenline.container.model_folder import models_in, write_together
+from eigenline.container.report_page import write_page
 from eigenline.container.startup_log import (
     log_channels,
     log_given,
@@ -111,7 +112,10 @@ def _train(
     outcome = job.run(settings, JobContext(data, log, checkpoints, asked, columns))
     names_file = columns.names_file()
     beside = outcome.reports if names_file is None else {**outcome.reports, COLUMNS_FILE: names_file}
-    _save(replace(outcome, reports=beside), folders, configuration.hosts, log)
+    outcome = replace(outcome, reports=beside)
+    _save(outcome, folders, configuration.hosts, log)
+    if not stopping():
+        write_page(outcome, columns, folders, log, environment)
     if stopping():
         log.info(f"Stopped by {stopping.signal_name}: the best model so far was saved.")
     log.info(f"Done in {time.perf_counter() - started:.2f} seconds; the model is in {folders.model}.")

@@ -1,7 +1,8 @@
 """eigenline: an open, local twin of Amazon SageMaker's built-in PCA and Linear Learner.
 
     from eigenline import PCA, LinearLearnerClassifier, LinearLearnerRegressor, read_recordio, write_recordio
-    from eigenline import load, save        # estimators as model folders; AWS's model.tar.gz as an estimator
+    from eigenline import load, save        # estimators as model folders
+    from eigenline import from_artifact     # a model.tar.gz, from here or from AWS, as an estimator
 
 The rooms of the house are folders at the top of the repository (`algorithms/`, `formats/`, `container/`, ...);
 this package holds one relative link to each, so that whoever installs it gets a single top-level name.
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from eigenline.algorithms.linear_learner.estimators import LinearLearnerClassifier, LinearLearnerRegressor
     from eigenline.algorithms.pca.estimator import PCA
-    from eigenline.command.estimator_files import load, save
+    from eigenline.command.estimator_files import from_artifact, load, save
     from eigenline.formats.recordio.arrays import read_recordio, read_recordio_answer
     from eigenline.formats.recordio.writer import write_recordio, write_recordio_to
 
@@ -27,6 +28,7 @@ _HOMES = {
     "LinearLearnerClassifier": "eigenline.algorithms.linear_learner.estimators",
     "LinearLearnerRegressor": "eigenline.algorithms.linear_learner.estimators",
     "PCA": "eigenline.algorithms.pca.estimator",
+    "from_artifact": "eigenline.command.estimator_files",
     "load": "eigenline.command.estimator_files",
     "read_recordio": "eigenline.formats.recordio.arrays",
     "read_recordio_answer": "eigenline.formats.recordio.arrays",
@@ -40,6 +42,7 @@ __all__ = [
     "LinearLearnerClassifier",
     "LinearLearnerRegressor",
     "__version__",
+    "from_artifact",
     "load",
     "read_recordio",
     "read_recordio_answer",

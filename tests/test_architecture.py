@@ -16,10 +16,11 @@ ROOT = Path(__file__).parents[1]
 ALLOWED_ROOMS: dict[str, set[str]] = {
     "algorithms": set(),
     "formats": {"algorithms"},
+    "report": {"algorithms", "formats"},
     "cluster": {"algorithms"},
-    "container": {"algorithms", "formats", "cluster"},
+    "container": {"algorithms", "formats", "report", "cluster"},
     "serve": {"algorithms", "formats"},
-    "command": {"algorithms", "formats", "container", "serve"},
+    "command": {"algorithms", "formats", "report", "container", "serve"},
 }
 PACKAGE = "eigenline"
 # The maths knows no files, network, environment, clock or log.

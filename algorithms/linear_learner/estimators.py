@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from inspect import Parameter, Signature
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ from eigenline.algorithms.linear_learner.scoring import link
 from eigenline.algorithms.linear_learner.settings import LOSSES, Settings, read_settings
 from eigenline.algorithms.linear_learner.training import train
 
+Estimator = TypeVar("Estimator")
 _FROM_DATA = ("predictor_type", "num_classes", "feature_dim")
 _DEFAULTS = {name: default for name, (_, default) in declarations(Settings).items() if name not in _FROM_DATA}
 
@@ -38,6 +39,9 @@ _ELSEWHERE = {
     "tol": "early_stopping_tolerance",
     "eta0": "learning_rate",
     "epsilon": "huber_delta or loss_insensitivity",
+    "l1_ratio": "l1 and wd, each by itself",
+    "solver": "optimizer",
+    "quantile_level": "quantile",
 }
 
 
@@ -51,6 +55,19 @@ def _keyword_signature(constructor: Callable[..., None]) -> Callable[..., None]:
     itself = Parameter("self", Parameter.POSITIONAL_OR_KEYWORD)
     constructor.__signature__ = Signature([itself, *keywords])  # type: ignore[attr-defined]
     return constructor
+
+
+def _documented(estimator: type[Estimator]) -> type[Estimator]:
+    """Put every hyperparameter, as it is declared, into the docstring of an estimator."""
+    declared = declarations(Settings)
+    lines = ["Parameters", "----------"]
+    for name, default in _DEFAULTS.items():
+        declaration = declared[name][0]
+        lines += [f"{name} : {declaration.domain.rule}, default {default!r}", f"    {declaration.doc}"]
+    section = "".join(f"    {line}\n" for line in lines)
+    assert estimator.__doc__ is not None
+    estimator.__doc__ = estimator.__doc__.replace("    Attributes\n", f"{section}\n    Attributes\n", 1)
+    return estimator
 
 
 class _LinearLearnerEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no types
@@ -134,6 +151,7 @@ class _LinearLearnerEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-le
         return Batch(_rows(X), encode(y))
 
 
+@_documented
 class LinearLearnerClassifier(ClassifierMixin, _LinearLearnerEstimator):  # type: ignore[misc]
     """Linear Learner for two classes (logistic or hinge loss) or more (softmax).
 
@@ -212,7 +230,7 @@ class LinearLearnerClassifier(ClassifierMixin, _LinearLearnerEstimator):  # type
         positive = link(raw[:, 0], "logistic")
         return np.stack([1 - positive, positive], axis=1)
 
-    @available_if(lambda self: self.loss != "hinge_loss")  # type: ignore[untyped-decorator]
+    @available_if(lambda self: self.loss in ("auto", "logistic", "softmax_loss"))  # type: ignore[untyped-decorator]
     def predict_log_proba(self, X: Any) -> NDArray[np.float64]:
         """Return logarithms of probabilities, shape (n, n_classes), exact where the probability is tiny."""
         raw = self._raw_scores(X)
@@ -222,6 +240,7 @@ class LinearLearnerClassifier(ClassifierMixin, _LinearLearnerEstimator):  # type
         return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True)))
 
 
+@_documented
 class LinearLearnerRegressor(RegressorMixin, _LinearLearnerEstimator):  # type: ignore[misc]
     """Linear Learner for real labels, with any of the six regression losses.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,17 @@ from eigenline.algorithms.pca.settings import PCASettings, read_settings
 from eigenline.algorithms.pca.solver_choice import Plan, make_plan
 from eigenline.algorithms.pca.training import FirstPass, Seen, Solution, from_one_pass, solve
 from eigenline.algorithms.records import RecordsHere
+
+# What scikit-learn calls it -> what it is here
+_ELSEWHERE: Final = {
+    "n_components": "num_components",
+    "random_state": "seed",
+    "svd_solver": "algorithm_mode ('regular' or 'randomized')",
+    "n_oversamples": "extra_components",
+    "iterated_power": "nothing: the randomized mode iterates until it has converged",
+    "batch_size": "nothing: give partial_fit as many records as suit you",
+    "whiten": "nothing: divide what transform returns by np.sqrt(explained_variance_)",
+}
 
 
 class PCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
@@ -78,7 +89,11 @@ class PCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
         extra_components: int = -1,
         subtract_mean: bool = True,
         seed: int = 0,
+        **elsewhere: object,
     ) -> None:
+        for name in elsewhere:
+            hint = f"; here it is {_ELSEWHERE[name]}" if name in _ELSEWHERE else ""
+            raise TypeError(f"PCA has no parameter {name!r}{hint}")
         self.num_components = num_components
         self.algorithm_mode = algorithm_mode
         self.extra_components = extra_components

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from eigenline.algorithms.batch import Features
 from eigenline.algorithms.errors import DataError, UserError, excerpt
-from eigenline.command.tables.chunk import Chunk, Columns
+from eigenline.command.tables.chunk import Chunk, Columns, Table
 from eigenline.command.tables.source import Source
 from eigenline.formats.content_types import RECORDIO
 from eigenline.formats.reading import read_batches
@@ -24,7 +24,7 @@ _NAMES: Final = ("feature_names", "column_names", "columns", "names")
 _CLASSES: Final = ("classes", "target_names", "class_names")
 
 
-class ArrayTable:
+class ArrayTable(Table):
     """A matrix of features, and labels beside it, in memory.
 
     Parameters
@@ -34,9 +34,6 @@ class ArrayTable:
     labels
         Shape (n,), numbers or texts; None where there are none.
     """
-
-    separator = ""
-    decimal_comma = False
 
     def __init__(
         self, name: str, features: Any, labels: NDArray[Any] | None, names: Columns | None, what: str
@@ -114,14 +111,11 @@ def open_svmlight(source: Source) -> ArrayTable:
     return ArrayTable(source.name, csr_array(features), labels, None, "svmlight text")
 
 
-class RecordIOTable:
+class RecordIOTable(Table):
     """recordIO-protobuf, as SageMaker's training channels have it."""
 
-    separator = ""
-    decimal_comma = False
-    names: Columns | None = None
-
     def __init__(self, source: Source) -> None:
+        self.names: Columns | None = None
         self._source = source
         self.name = source.name
         stream = source.open()

@@ -36,10 +36,10 @@ class Table(Protocol):
     name: str
     names: Columns | None
     width: int
-    separator: str
-    decimal_comma: bool
     notes: list[str]
-    has_labels: bool
+    separator: str = ""
+    decimal_comma: bool = False
+    has_labels: bool = False
 
     def chunks(self) -> Any:
         """Yield every row, in the order of the file."""

@@ -7,26 +7,31 @@ from __future__ import annotations
 
 import csv
 import io
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
+from eigenline.algorithms.batch import Features
 from eigenline.algorithms.errors import DataError, UserError, excerpt
-from eigenline.command.tables.chunk import Chunk, Columns, csv_line
+from eigenline.command.tables.chunk import Chunk, Columns, Table, csv_line
 from eigenline.command.tables.source import Source
 from eigenline.formats.chunk import DECIMAL_COMMA, NUMBER, numbers_and_texts
+from eigenline.formats.csv.lines import HANDED_OVER_BYTES, count_lines
 from eigenline.formats.requests import read_features
 
 _BLOCK_BYTES: Final = 4 << 20
+_LONG_BYTES: Final = 16 << 20  # parsing them takes longer than to start and end workers
+_LONG_LINE: Final = 64 << 10  # room for the end of a line in what a worker takes at once
 _LONGEST: Final = 64 << 20  # of one row: a quotation mark that is never closed swallows the file
 _BOM: Final = b"\xef\xbb\xbf"
 _SEPARATORS: Final = ",;\t|"
 _PLAIN: Final = "text/csv;label_size=0;header=absent"
 
 
-class CsvTable:
+class CsvTable(Table):
     """A CSV file.
 
     Parameters
@@ -35,6 +40,8 @@ class CsvTable:
         Where the bytes are.
     header
         Whether the first line holds names; None finds out.
+    processes
+        In how many a long file of nothing but numbers is parsed; numbers are float32 where more than one parse.
 
     Raises
     ------
@@ -42,9 +49,7 @@ class CsvTable:
         If the beginning is not a table.
     """
 
-    has_labels = False
-
-    def __init__(self, source: Source, header: bool | None = None) -> None:
+    def __init__(self, source: Source, header: bool | None = None, processes: int = 1) -> None:
         self._source = source
         self.name = source.name
         text = _decoded_head(source)
@@ -65,6 +70,8 @@ class CsvTable:
             raise DataError(f"{self.name} holds one line of names and no rows.")
         self.notes = self._understood(found, header)
         self._all_numbers = self.separator == ","
+        plain = self._all_numbers and all(NUMBER.fullmatch(cell.strip()) for row in rows[found:] for cell in row)
+        self._processes = processes if plain and source.size >= _LONG_BYTES else 1
 
     def chunks(self) -> Iterator[Chunk]:
         """Yield every row, in the order of the file."""
@@ -75,26 +82,57 @@ class CsvTable:
             stream.close()
 
     def _read(self, read: Callable[[int], bytes]) -> Iterator[Chunk]:
-        line = 1
         rows = 0
-        for piece in _pieces(read, self.name):
-            body, first = piece, line
-            line += piece.count(b"\n") + (not piece.endswith(b"\n"))
-            if first == 1:
-                body = body.removeprefix(_BOM)
-                if self._header_lines:
-                    skipped = _after_lines(body, _leading_blank_lines(body) + self._header_lines)
-                    first += body[:skipped].count(b"\n")
-                    body = body[skipped:]
-            chunk = self._chunk(body, first)
+        for chunk in self._ahead(read) if self._processes > 1 else self._here(read):
             if chunk is not None:
                 rows += len(chunk)
                 yield chunk
         if not rows:
             raise DataError(f"{self.name} holds names and no rows.")
 
+    def _here(self, read: Callable[[int], bytes]) -> Iterator[Chunk | None]:
+        for body, first in self._bodies(read, _BLOCK_BYTES):
+            yield self._chunk(body, first)
+
+    def _ahead(self, read: Callable[[int], bytes]) -> Iterator[Chunk | None]:
+        """Parse in worker processes; what is more than plain numbers is parsed here."""
+        from eigenline.formats.csv.workers import Workers, parse_ahead
+
+        firsts: deque[int] = deque()
+
+        def pieces() -> Iterator[tuple[NDArray[np.uint8], int]]:
+            for body, first in self._bodies(read, HANDED_OVER_BYTES - _LONG_LINE):
+                firsts.append(first)
+                yield np.frombuffer(body, np.uint8), 0
+
+        workers = Workers(self._processes, None)
+        try:
+            for text, numbers, _ in parse_ahead(pieces(), workers):
+                body, first = text.tobytes(), firsts.popleft()
+                if numbers is None or numbers.shape[1] != self.width:
+                    yield self._chunk(body, first)
+                else:
+                    yield _plain(numbers, body, _Places(self.name, body, first))
+        finally:
+            workers.close()
+
+    def _bodies(self, read: Callable[[int], bytes], block_bytes: int) -> Iterator[tuple[bytes, int]]:
+        """Yield whole rows without the names, and the number of their first line."""
+        line = 1
+        for piece in _pieces(read, self.name, block_bytes):
+            body, first = piece, line
+            line += count_lines(np.frombuffer(piece, np.uint8))
+            if first == 1:
+                body = body.removeprefix(_BOM)
+                if self._header_lines:
+                    skipped = _after_lines(body, _leading_blank_lines(body) + self._header_lines)
+                    first += body[:skipped].count(b"\n")
+                    body = body[skipped:]
+            if body:
+                yield body, first
+
     def _chunk(self, body: bytes, first: int) -> Chunk | None:
-        if not body.strip():
+        if not body or body.isspace():
             return None
         if self._all_numbers:
             try:
@@ -103,7 +141,7 @@ class CsvTable:
                 self._all_numbers = False  # texts or missing cells come again; the fast parser would try in vain
             else:
                 if numbers.shape[1] == self.width:
-                    return Chunk(numbers, {}, _Places(self.name, body, first), lambda: _lines(body))
+                    return _plain(numbers, body, _Places(self.name, body, first))
         return self._parsed(body, first)
 
     def _parsed(self, body: bytes, first: int) -> Chunk | None:
@@ -198,6 +236,10 @@ class CsvTable:
         return notes
 
 
+def _plain(numbers: Features, body: bytes, places: Callable[[int], str]) -> Chunk:
+    return Chunk(numbers, {}, places, lambda: _lines(body))
+
+
 class _Places:
     """Where the rows of a chunk of plain lines are; found out only when somebody wants to know."""
 
@@ -210,14 +252,18 @@ class _Places:
 
 
 def _lines(body: bytes) -> list[str]:
-    return [line.rstrip("\r") for line in body.decode("utf-8", "replace").split("\n") if line.strip()]
+    text = body.decode("utf-8", "replace")
+    lines = (text.replace("\r\n", "\n") if "\r" in text else text).removesuffix("\n").split("\n")
+    if "" in lines or not all(map(str.strip, lines)):
+        lines = [line for line in lines if line.strip()]
+    return [line.rstrip("\r") for line in lines] if "\r" in text else lines
 
 
-def _pieces(read: Callable[[int], bytes], name: str) -> Iterator[bytes]:
+def _pieces(read: Callable[[int], bytes], name: str, block_bytes: int) -> Iterator[bytes]:
     """Yield whole rows, about a block of them at a time; a quoted cell may hold line ends."""
     parts: list[bytes] = []
     waiting, quotes = 0, 0
-    while block := read(_BLOCK_BYTES):
+    while block := read(block_bytes):
         cut = block.rfind(b"\n") + 1
         if cut and (quotes + block.count(b'"', 0, cut)) % 2:
             cut = 0  # it ends within quotation marks

@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 
 from eigenline.algorithms.errors import DataError, excerpt
-from eigenline.command.tables.chunk import Chunk, Columns, text_of
+from eigenline.command.tables.chunk import Chunk, Columns, Table, text_of
 from eigenline.command.tables.source import Source
 from eigenline.formats.content_types import JSON_LINES
 from eigenline.formats.reading import read_batches
@@ -18,12 +18,8 @@ from eigenline.formats.reading import read_batches
 _ROWS: Final = 10_000
 
 
-class JsonLinesTable:
+class JsonLinesTable(Table):
     """Rows of named values; names and their order are those of the first row."""
-
-    has_labels = False
-    separator = ""
-    decimal_comma = False
 
     def __init__(self, source: Source) -> None:
         self._source = source

@@ -19,16 +19,32 @@ _SVMLIGHT = re.compile(rb"[+-]?[0-9.eE+-]+([ \t]+[0-9]+:[+-]?[0-9.eE+-]+)+[ \t]*
 
 
 def open_table(
-    places: Sequence[str], *, header: bool | None = None, on_bytes: Callable[[int], None] = nothing
+    places: Sequence[str],
+    *,
+    header: bool | None = None,
+    on_bytes: Callable[[int], None] = nothing,
+    processes: int = 1,
 ) -> Table:
     """Open files, folders or standard input (``-``) as one table.
+
+    Parameters
+    ----------
+    places
+        Their paths.
+    header
+        Whether the first line of CSV holds names; None finds out.
+    on_bytes
+        Receives how many bytes were read since the last call.
+    processes
+        In how many a long CSV file of nothing but numbers is parsed, ahead of whoever takes its rows. Numbers are
+        float32 then, and those of a chunk are valid until the next one.
 
     Raises
     ------
     UserError
         If something is not there, not readable, or of no known kind, or columns differ between files.
     """
-    tables = [_open(Source(path, on_bytes), header) for path in find(places)]
+    tables = [_open(Source(path, on_bytes), header, processes) for path in find(places)]
     return tables[0] if len(tables) == 1 else Joined(tables)
 
 
@@ -75,7 +91,7 @@ def _near(path: Path) -> str:
     return f" Did you mean {path.parent / near[0]}?" if near else ""
 
 
-def _open(source: Source, header: bool | None) -> Table:
+def _open(source: Source, header: bool | None, processes: int) -> Table:
     head, suffix = source.head, _suffix(source.path)
     if head[:4] == b"PAR1":
         from eigenline.command.tables.parquet import ParquetTable
@@ -97,7 +113,7 @@ def _open(source: Source, header: bool | None) -> Table:
         from eigenline.command.tables.arrays import open_svmlight
 
         return open_svmlight(source)
-    return CsvTable(source, header)
+    return CsvTable(source, header, processes)
 
 
 def _suffix(path: Path | None) -> str:

@@ -8,18 +8,14 @@ from typing import Any
 import numpy as np
 
 from eigenline.algorithms.errors import DataError, UserError, excerpt
-from eigenline.command.tables.chunk import Chunk, Columns
+from eigenline.command.tables.chunk import Chunk, Columns, Table
 from eigenline.command.tables.source import Source
 
 _ROWS = 65_536
 
 
-class ParquetTable:
+class ParquetTable(Table):
     """A Parquet file; its columns are numbers, booleans or texts."""
-
-    has_labels = False
-    separator = ""
-    decimal_comma = False
 
     def __init__(self, source: Source) -> None:
         self._source = source

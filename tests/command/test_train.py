@@ -13,7 +13,7 @@ import pytest
 
 from eigenline import read_recordio_answer, write_recordio
 from eigenline.formats.artifact.model_file import read_artifact
-from tests.command.runs import Run, linear_table, people, read_csv, write_csv
+from tests.command.runs import Run, command, linear_table, people, read_csv, write_csv
 
 
 def coefficients(model: Path) -> dict[str, float]:
@@ -263,10 +263,29 @@ def test_control_c_stops_it(tmp_path: Path) -> None:
         assert child.poll() is None, "it was over before it could be stopped"
         time.sleep(0.02)
     os.killpg(child.pid, signal.SIGINT)
-    _, said = child.communicate(timeout=60)
+    _, said = child.communicate(timeout=300)
     assert child.returncode == 130
-    assert "stopped; no model was written" in said
-    assert not list((tmp_path / "model").glob("model_*"))
+    # A job has a second and a half for what it has; on a machine that is too busy for that, nothing is kept.
+    kept = list((tmp_path / "model").glob("model_*"))
+    assert ("stopped; the best model so far is in model/." if kept else "stopped; no model was written.") in said
+    if kept:
+        assert command("inspect", "model", folder=tmp_path).returncode == 0
+
+
+def test_control_c_while_the_file_is_read(tmp_path: Path) -> None:
+    child = subprocess.Popen(
+        [sys.executable, "-m", "eigenline", "train", "-", "--target", "y"], cwd=tmp_path, stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+    )  # fmt: skip
+    assert child.stdin is not None
+    for _ in range(40):  # more than a pipe holds: the last piece goes in when the command reads
+        child.stdin.write(b"1,2\n" * 4096)
+    child.stdin.flush()
+    os.killpg(child.pid, signal.SIGINT)
+    _, said = child.communicate(timeout=300)
+    assert child.returncode == 130
+    assert b"stopped; no model was written." in said
+    assert not (tmp_path / "model").exists()
 
 
 def test_an_archive_of_the_folder_is_a_model_too(run: Run, tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """The scikit-learn faces: scikit-learn's own checks, and what they add to them."""
 
+import re
+
 import numpy as np
 import pytest
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris
@@ -7,7 +9,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, train_test_split
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from eigenline import LinearLearnerClassifier, LinearLearnerRegressor
+from eigenline import PCA, LinearLearnerClassifier, LinearLearnerRegressor
 from eigenline.algorithms.linear_learner.estimators import LinearLearner
 
 
@@ -129,3 +131,28 @@ def test_extreme_scales_leave_no_warning_of_numpys(rng, scale):
 def test_losses_of_two_classes_say_so_in_their_tags():
     assert not LinearLearnerClassifier(loss="hinge_loss").__sklearn_tags__().classifier_tags.multi_class
     assert LinearLearnerClassifier().__sklearn_tags__().classifier_tags.multi_class
+
+
+@pytest.mark.parametrize("kind", [LinearLearnerClassifier, LinearLearnerRegressor, PCA])
+def test_every_parameter_is_documented(kind):
+    documented = set(re.findall(r"^    ([a-z_0-9]+)(?: : .*)?$", kind.__doc__, re.MULTILINE))
+    assert set(kind().get_params()) <= documented
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "hint"),
+    [
+        (LinearLearnerClassifier, "C", r"here it is wd, which is 1 / \(C \* n_samples\)"),
+        (LinearLearnerClassifier, "class_weight", "positive_example_weight_mult='balanced'"),
+        (LinearLearnerClassifier, "random_state", "here it is seed"),
+        (LinearLearnerRegressor, "alpha", r"here it is wd \(L2\) or l1"),
+        (LinearLearnerRegressor, "max_iter", "here it is epochs"),
+        (PCA, "n_components", "here it is num_components"),
+        (PCA, "random_state", "here it is seed"),
+    ],
+)
+def test_scikit_learns_names_are_answered_with_ours(kind, name, hint):
+    with pytest.raises(TypeError, match=hint):
+        kind(**{name: 1})
+    with pytest.raises(TypeError, match=r"has no .*parameter 'nonsense'$"):
+        kind(nonsense=1)

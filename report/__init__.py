@@ -1,0 +1,1 @@
+"""One page about a model: scores on rows that did not train, pictures, tables; for `eigenline` and for jobs."""

@@ -64,7 +64,7 @@ class DaskEngine:
         """Make one pass over all parts."""
         sent: Any = wanted
         if _num_bytes(wanted.work) > _LARGE and len(self._parts) > 1:
-            sent = self._client.scatter(wanted, hash=False)  # type: ignore[no-untyped-call]
+            sent = self._client.scatter(wanted, hash=False)
         found = [self._submit(_total, place, part, sent) for place, part in enumerate(self._parts)]
         large = _num_bytes(wanted.work.begin()) > _LARGE
         fan_in = 2 if large else _FAN_IN
@@ -86,7 +86,7 @@ class DaskEngine:
             time.sleep(sleep)
             sleep = min(1.1 * sleep, _LONGEST_SLEEP)
             self._check()
-        return list(self._client.gather(list(futures), direct=self._direct))  # type: ignore[no-untyped-call]
+        return list(self._client.gather(list(futures), direct=self._direct))
 
 
 def _head(part: Part, block_bytes: int) -> Found:

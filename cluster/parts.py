@@ -12,6 +12,7 @@ from contextlib import nullcontext
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from itertools import chain
+from sys import getsizeof
 from typing import Any, Final, NamedTuple, Protocol
 
 from eigenline.algorithms.batch import Batch
@@ -84,6 +85,10 @@ class Chunks:
 
     def __init__(self, chunks: Sequence[tuple[int, Batch]]) -> None:
         self._chunks = [(unit, batch.contiguous()) for unit, batch in chunks]
+
+    def __sizeof__(self) -> int:
+        """Bytes that Dask weighs against those of a pass, when it chooses where that runs."""
+        return object.__sizeof__(self) + sum(batch.num_bytes for _, batch in self._chunks)
 
     def read(self, shape: Shape | None) -> Iterator[Placed]:
         """Yield the batches; see `Source`."""
@@ -211,6 +216,9 @@ class Part:
     def __getstate__(self) -> dict[str, Any]:
         """What travels is where the records come from, and not what is held of them."""
         return {**self.__dict__, "_held": None, "_begun": None}
+
+    def __sizeof__(self) -> int:
+        return object.__sizeof__(self) + getsizeof(self._source)
 
     def head(self, block_bytes: int) -> Found:
         """Return the first block with its place, None without records; the next pass begins with it.

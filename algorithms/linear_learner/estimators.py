@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from inspect import Parameter, Signature
+from inspect import Parameter, Signature, signature
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
@@ -15,17 +15,22 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from eigenline.algorithms.batch import Batch, HeldBatches
+from eigenline.algorithms.dask_refused import refuse_dask
 from eigenline.algorithms.errors import UserError
 from eigenline.algorithms.hyperparameters import declarations
 from eigenline.algorithms.linear_learner.reports import EpochReport, Notice, PassReport, Trained
 from eigenline.algorithms.linear_learner.scoring import link
 from eigenline.algorithms.linear_learner.settings import LOSSES, Settings, read_settings
 from eigenline.algorithms.linear_learner.training import train
+from eigenline.algorithms.linear_learner.training_data import Channels
 
 Estimator = TypeVar("Estimator")
 _FROM_DATA = ("predictor_type", "num_classes", "feature_dim")
 _DEFAULTS = {name: default for name, (_, default) in declarations(Settings).items() if name not in _FROM_DATA}
 
+ONE_CLASS = "LinearLearnerClassifier needs at least two classes; the data have 1 class"
+ONE_CLASS_WEIGHS = "sample_weight: all weight lies on one class, and two are needed"
+NOTHING_WEIGHS = "sample_weight: at least one weight must be positive"
 
 # What scikit-learn calls it -> what it is here
 _ELSEWHERE = {
@@ -49,11 +54,12 @@ def _hint(name: str) -> str:
     return f"; here it is {_ELSEWHERE[name]}" if name in _ELSEWHERE else ""
 
 
-def _keyword_signature(constructor: Callable[..., None]) -> Callable[..., None]:
-    """Give a constructor the signature that scikit-learn inspects: one keyword per hyperparameter."""
+def keyword_signature(constructor: Callable[..., None]) -> Callable[..., None]:
+    """Give a constructor the signature that scikit-learn inspects: one keyword per hyperparameter, and its own."""
+    own = [each for each in signature(constructor).parameters.values() if each.kind is Parameter.KEYWORD_ONLY]
     keywords = [Parameter(name, Parameter.KEYWORD_ONLY, default=default) for name, default in _DEFAULTS.items()]
     itself = Parameter("self", Parameter.POSITIONAL_OR_KEYWORD)
-    constructor.__signature__ = Signature([itself, *keywords])  # type: ignore[attr-defined]
+    constructor.__signature__ = Signature([itself, *keywords, *own])  # type: ignore[attr-defined]
     return constructor
 
 
@@ -77,7 +83,7 @@ class _LinearLearnerEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-le
     (`predictor_type`, `num_classes`, `feature_dim`). A value that differs from its default counts as set.
     """
 
-    @_keyword_signature
+    @keyword_signature
     def __init__(self, **parameters: Any) -> None:
         unknown = sorted(parameters.keys() - _DEFAULTS.keys())
         if unknown:
@@ -96,28 +102,31 @@ class _LinearLearnerEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-le
         labels: NDArray[Any],
         sample_weight: Any,
         validation: Batch | None,
-        fixed: dict[str, object],
-    ) -> Trained:
+    ) -> None:
         weights = None
         if sample_weight is not None:
             weights = _check_sample_weight(sample_weight, X, dtype=X.dtype, ensure_non_negative=True)
             used = np.flatnonzero(weights)  # what weighs nothing must not move means and folds either
             X, labels, weights = X[used], labels[used], weights[used]
             if len(used) == 0:
-                raise ValueError("sample_weight: at least one weight must be positive")
+                raise ValueError(NOTHING_WEIGHS)
         channels = {"train": _held(Batch(_rows(X), labels, weights))}
         if validation is not None:
             channels["validation"] = _held(validation)
-        changed = {name: getattr(self, name) for name in _DEFAULTS}
-        plain = {name: value.item() if isinstance(value, np.generic) else value for name, value in changed.items()}
-        given = {name: value for name, value in plain.items() if value != _DEFAULTS[name]}
+        for text in self._fit_channels(channels):
+            warnings.warn(text, UserWarning, stacklevel=3)
+
+    def _fit_channels(self, channels: Channels) -> list[str]:
+        """Fit to records anywhere, their labels encoded, and return what the caller should be warned of."""
+        settings = self._settings()
         passes = 0
+        texts = []
         try:
             with np.errstate(all="ignore"):  # what overflows is refused by name, or does no harm
-                for report in train(read_settings({**given, **fixed}), channels):
+                for report in train(settings, channels):
                     passes += isinstance(report, PassReport | EpochReport)
                     if isinstance(report, Notice) and report.warning and report.about_result:
-                        warnings.warn(report.text, UserWarning, stacklevel=3)
+                        texts.append(report.text)
                     if isinstance(report, Trained):
                         trained = report
         except UserError as error:
@@ -136,10 +145,29 @@ class _LinearLearnerEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-le
             }
             for record in trained.records
         ]
-        return trained
+        self._set(trained)
+        return texts
+
+    def _settings(self) -> Settings:
+        changed = {name: getattr(self, name) for name in _DEFAULTS}
+        plain = {name: value.item() if isinstance(value, np.generic) else value for name, value in changed.items()}
+        given = {name: value for name, value in plain.items() if value != _DEFAULTS[name]}
+        try:
+            return read_settings({**given, **self._from_labels()})
+        except UserError as error:
+            raise ValueError(str(error)) from error
+
+    def _from_labels(self) -> dict[str, object]:
+        """Return the hyperparameters that the labels decide."""
+        raise NotImplementedError
+
+    def _set(self, trained: Trained) -> None:
+        """Set the attributes that are computed from what was trained."""
+        raise NotImplementedError
 
     def _raw_scores(self, X: Any) -> NDArray[np.float64]:
         check_is_fitted(self)
+        refuse_dask(self, X)
         X = validate_data(self, X, reset=False, accept_sparse="csr", dtype=[np.float64, np.float32])
         return np.asarray(X @ np.atleast_2d(self.coef_).T + self.intercept_)
 
@@ -147,6 +175,7 @@ class _LinearLearnerEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-le
         if validation is None:
             return None
         X, y = validation
+        refuse_dask(self, X, y)
         X, y = validate_data(self, X, y, reset=False, accept_sparse="csr", dtype=[np.float64, np.float32])
         return Batch(_rows(X), encode(y))
 
@@ -180,29 +209,28 @@ class LinearLearnerClassifier(ClassifierMixin, _LinearLearnerEstimator):  # type
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None, validation: Any = None) -> LinearLearnerClassifier:
         """Train; `validation` is a pair (X, y) that models and threshold are chosen on."""
+        refuse_dask(self, X, y, sample_weight)
         X, y = validate_data(self, X, y, accept_sparse="csr", dtype=[np.float64, np.float32])
         check_classification_targets(y)
         self.classes_, labels = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
-            raise ValueError("LinearLearnerClassifier needs at least two classes; the data have 1 class")
-        fixed: dict[str, object] = {"predictor_type": "binary_classifier"}
-        if len(self.classes_) > 2:
-            fixed = {"predictor_type": "multiclass_classifier", "num_classes": len(self.classes_)}
+            raise ValueError(ONE_CLASS)
         weights = None if sample_weight is None else np.asarray(sample_weight)
         counted = weights is not None and weights.shape == labels.shape  # other shapes are refused further down
         if counted and len(np.unique(labels[weights != 0])) == 1:
-            raise ValueError("sample_weight: all weight lies on one class, and two are needed")
-        left_out = self._validation_batch(validation, self._encode)
-        trained = self._train(X, labels.astype(X.dtype), sample_weight, left_out, fixed)
-        self.coef_, self.intercept_ = np.ascontiguousarray(trained.weights.T), trained.bias
-        self.threshold_ = trained.model.threshold
+            raise ValueError(ONE_CLASS_WEIGHS)
+        left_out = self._validation_batch(validation, lambda labels: encoded(labels, self.classes_))
+        self._train(X, labels.astype(X.dtype), sample_weight, left_out)
         return self
 
-    def _encode(self, y: Any) -> NDArray[Any]:
-        unknown = ~np.isin(y, self.classes_)
-        if unknown.any():
-            raise ValueError(f"validation has label {y[unknown][0]!r}, which the training data do not")
-        return np.asarray(np.searchsorted(self.classes_, y), np.float64)
+    def _from_labels(self) -> dict[str, object]:
+        if len(self.classes_) > 2:
+            return {"predictor_type": "multiclass_classifier", "num_classes": len(self.classes_)}
+        return {"predictor_type": "binary_classifier"}
+
+    def _set(self, trained: Trained) -> None:
+        self.coef_, self.intercept_ = np.ascontiguousarray(trained.weights.T), trained.bias
+        self.threshold_ = trained.model.threshold
 
     def decision_function(self, X: Any) -> NDArray[np.float64]:
         """Return raw scores; for two classes less the raw score of the threshold, so that 0 decides."""
@@ -254,12 +282,17 @@ class LinearLearnerRegressor(RegressorMixin, _LinearLearnerEstimator):  # type: 
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None, validation: Any = None) -> LinearLearnerRegressor:
         """Train; `validation` is a pair (X, y) that models are chosen on."""
+        refuse_dask(self, X, y, sample_weight)
         X, y = validate_data(self, X, y, accept_sparse="csr", dtype=[np.float64, np.float32], y_numeric=True)
         left_out = self._validation_batch(validation, lambda labels: np.asarray(labels, np.float64))
-        labels = np.asarray(y, np.float64)
-        trained = self._train(X, labels, sample_weight, left_out, {"predictor_type": "regressor"})
-        self.coef_, self.intercept_ = trained.weights[:, 0], float(trained.bias[0])
+        self._train(X, np.asarray(y, np.float64), sample_weight, left_out)
         return self
+
+    def _from_labels(self) -> dict[str, object]:
+        return {"predictor_type": "regressor"}
+
+    def _set(self, trained: Trained) -> None:
+        self.coef_, self.intercept_ = trained.weights[:, 0], float(trained.bias[0])
 
     def predict(self, X: Any) -> NDArray[np.float64]:
         """Return predicted values, shape (n,)."""
@@ -280,6 +313,14 @@ def LinearLearner(  # noqa: N802 -- reads as a class, and chooses one
         "predictor_type: must be one of 'binary_classifier', 'multiclass_classifier', 'regressor'; "
         f"got {predictor_type!r}"
     )
+
+
+def encoded(y: Any, classes: NDArray[Any]) -> NDArray[np.float64]:
+    """Return the place of each validation label among the classes of the training data."""
+    unknown = ~np.isin(y, classes)
+    if unknown.any():
+        raise ValueError(f"validation has label {y[unknown][0]!r}, which the training data do not")
+    return np.asarray(np.searchsorted(classes, y), np.float64)
 
 
 def _held(batch: Batch) -> HeldBatches:

@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from eigenline.algorithms.batch import Batch, Features, is_sparse
 from eigenline.algorithms.blas_threads import blas_threads
+from eigenline.algorithms.dask_refused import refuse_dask
 from eigenline.algorithms.errors import UserError
 from eigenline.algorithms.pca.blocks import BLOCK_BYTES
 from eigenline.algorithms.pca.direct_solvers import completed
@@ -19,7 +20,7 @@ from eigenline.algorithms.pca.model import PCAModel
 from eigenline.algorithms.pca.settings import PCASettings, read_settings
 from eigenline.algorithms.pca.solver_choice import Plan, make_plan
 from eigenline.algorithms.pca.training import FirstPass, Seen, Solution, from_one_pass, solve
-from eigenline.algorithms.records import RecordsHere
+from eigenline.algorithms.records import Records, RecordsHere
 
 # What scikit-learn calls it -> what it is here
 _ELSEWHERE: Final = {
@@ -111,13 +112,15 @@ class PCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
             Ignored.
         """
         features = self._checked(X, reset=True)
-        n, d = features.shape
-        plan = self._plan(features, min(n, d) if self.num_components is None else self.num_components)
-        generator = np.random.default_rng(self.seed)
-        records = RecordsHere([Batch(features)], block_bytes=BLOCK_BYTES)
         self._partial: tuple[FirstPass, Seen] | None = None
-        self._set(solve(records, plan, generator), plan, generator)
+        records = RecordsHere([Batch(features)], block_bytes=BLOCK_BYTES)
+        self._fit_records(records, self._plan(features.shape, features.dtype, _threads(features)))
         return self
+
+    def _fit_records(self, records: Records, plan: Plan) -> None:
+        """Fit to records anywhere, in blocks of `BLOCK_BYTES`."""
+        generator = np.random.default_rng(self.seed)
+        self._set(solve(records, plan, generator), plan, generator)
 
     def partial_fit(self, X: Any, y: Any = None) -> PCA:
         """Go on fitting with further records; after each call the model is that of all records so far.
@@ -138,8 +141,7 @@ class PCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
         so_far: tuple[FirstPass, Seen] | None = getattr(self, "_partial", None)
         features = self._checked(X, reset=so_far is None)
         if so_far is None:
-            wanted = min(features.shape) if self.num_components is None else self.num_components
-            plan = replace(self._plan(features, wanted), held_bytes=0)
+            plan = replace(self._plan(features.shape, features.dtype, _threads(features)), held_bytes=0)
             work = FirstPass.of(Batch(features), plan, np.random.default_rng(self.seed))
             so_far = work, work.begin()
         work, seen = so_far
@@ -201,12 +203,13 @@ class PCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
     def _n_features_out(self) -> int:
         return int(self.components_.shape[0])
 
-    def _plan(self, features: Features, num_components: int) -> Plan:
+    def _plan(self, shape: tuple[int, ...], dtype: Any, threads: int) -> Plan:
+        num_components = min(shape) if self.num_components is None else self.num_components
         try:
             self._settings: PCASettings = read_settings(
                 {
-                    "feature_dim": int(features.shape[1]),
-                    "mini_batch_size": max(1, int(features.shape[0])),
+                    "feature_dim": int(shape[1]),
+                    "mini_batch_size": max(1, int(shape[0])),
                     "num_components": num_components,
                     "algorithm_mode": self.algorithm_mode,
                     "extra_components": self.extra_components,
@@ -216,12 +219,12 @@ class PCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
             )
         except UserError as error:
             raise ValueError(str(error)) from None
-        if num_components > features.shape[1]:
-            raise ValueError(f"num_components={num_components} must be at most n_features={features.shape[1]}")
-        precision = np.float32 if features.dtype == np.float32 else np.float64
-        return make_plan(self._settings, precision, blas_threads() if is_sparse(features) else 1)
+        if num_components > shape[1]:
+            raise ValueError(f"num_components={num_components} must be at most n_features={shape[1]}")
+        return make_plan(self._settings, np.float32 if dtype == np.float32 else np.float64, threads)
 
     def _checked(self, X: Any, *, reset: bool) -> Features:
+        refuse_dask(self, X)
         checked = validate_data(
             self, X, reset=reset, accept_sparse="csr", dtype=[np.float64, np.float32], order="C"
         )
@@ -250,3 +253,8 @@ class PCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
         tags.input_tags.sparse = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
+
+
+def _threads(features: Features) -> int:
+    """Return the threads of products: those of dense records are BLAS's own."""
+    return blas_threads() if is_sparse(features) else 1

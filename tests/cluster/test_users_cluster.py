@@ -146,7 +146,7 @@ def test_a_scheduler_that_is_gone_is_a_sentence() -> None:
     with workers_of(1) as cluster, Client(cluster, timeout=300) as client:
         client.wait_for_workers(1, timeout=300)
         client.close()
-        with pytest.raises(ValueError, match="There is no Dask client|scheduler was lost, or the client closed"):
+        with pytest.raises(ValueError, match=r"There is no Dask client|scheduler was lost, or the client closed"):
             PCA(num_components=1, client=client).fit(made_on_workers(2, 100, 4))
     with pytest.raises(ValueError, match="There is no Dask client"):
         PCA(num_components=1).fit(made_on_workers(2, 100, 4))

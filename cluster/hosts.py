@@ -41,6 +41,7 @@ DONE: Final = "done"
 _LOOPBACK: Final = "127.0.0.1:0"
 _POLL_SECONDS: Final = 0.1
 _PLUGIN: Final = "eigenline"
+_STOP: Final = "eigenline-stop"  # the topic of a host that was asked to stop
 _CONNECT: Final = (
     f"The hosts of a job must be able to connect to each other on ports {SCHEDULER_PORT} and {WORKER_PORT} "
     "(security group: allow all traffic between its members)."
@@ -203,7 +204,7 @@ class Leader:
                 f"Host {self._lost.names[0]} was lost (killed, or out of memory?); its own failure file or log "
                 "says why. A job with checkpoints goes on from the newest one, with any number of hosts."
             )
-        if self._stopping() and not self._told_to_stop:
+        if not self._told_to_stop and (self._stopping() or self._scheduler.get_events(_STOP)):
             self._told_to_stop = True
             self._client.run(_stop, wait=False)
 
@@ -227,14 +228,18 @@ class Leader:
 
 
 def follow(
-    host: Host, here: Any, request_stop: Callable[[], None], log: Callable[[str], None] = lambda text: None
+    host: Host,
+    here: Any,
+    stopping: Callable[[], bool],
+    request_stop: Callable[[], None],
+    log: Callable[[str], None] = lambda text: None,
 ) -> None:
     """Work for the leader until it says how the job ended.
 
     Parameters
     ----------
-    host, here, request_stop
-        As those of `Leader`.
+    host, here, stopping, request_stop
+        As those of `Leader`; it is told of a stop, which is one for all hosts.
     log
         Receives a sentence once the leader was reached.
 
@@ -256,8 +261,12 @@ def follow(
         ) from error
     log(f"Connected to {host.first}.")
     plugin = _plugin(worker)
+    told_to_stop = False
     # Not `worker.finished()`: that waits for the pass under way.
     while not plugin.outcome and worker.status == Status.running:
+        if stopping() and not told_to_stop:
+            told_to_stop = True
+            worker.log_event(_STOP, host.name)
         time.sleep(_POLL_SECONDS)
     loop.close()
     if plugin.outcome != DONE:

@@ -36,7 +36,7 @@ def follow(hosts: Hosts, folders: Folders, log: JobLog, stopping: Stopping) -> N
     from eigenline.container.host_share import HostHere
 
     log.info(f"{hosts.first} leads and writes the model; this host ({hosts.current}) works for it.")
-    follow(_host(hosts), HostHere(folders, stopping, log), partial(stopping.request, _ASKED), log.info)
+    follow(_host(hosts), HostHere(folders, stopping, log), stopping, partial(stopping.request, _ASKED), log.info)
     log.info(f"{hosts.first} is done.")
 
 

@@ -1,6 +1,5 @@
 """Mistakes in a job or its data, made for real: exit code, first line of the failure, nothing half-written."""
 
-
 import numpy as np
 
 from eigenline import write_recordio

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from inspect import Parameter, Signature
 from typing import Any, Final
 
 import numpy as np
@@ -32,6 +34,14 @@ _ELSEWHERE: Final = {
     "batch_size": "nothing: give partial_fit as many records as suit you",
     "whiten": "nothing: divide what transform returns by np.sqrt(explained_variance_)",
 }
+
+
+def _without_keywords(constructor: Callable[..., None]) -> Callable[..., None]:
+    """Hide `**elsewhere` from scikit-learn, which takes every name of a signature for a parameter."""
+    signature = Signature.from_callable(constructor)
+    kept = [each for each in signature.parameters.values() if each.kind != Parameter.VAR_KEYWORD]
+    constructor.__signature__ = signature.replace(parameters=kept)  # type: ignore[attr-defined]
+    return constructor
 
 
 class PCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
@@ -82,6 +92,7 @@ class PCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
     array([0.9999])
     """
 
+    @_without_keywords
     def __init__(
         self,
         num_components: int | None = None,

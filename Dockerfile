@@ -47,7 +47,7 @@ RUN mkdir -m 0777 -p /opt/ml
 # it compiled for every start.
 RUN /opt/eigenline/bin/python -c "import importlib, pkgutil, eigenline; \
     [importlib.import_module(m.name) for m in pkgutil.walk_packages(eigenline.__path__, 'eigenline.') \
-     if not any(part in m.name for part in ('estimator', '__main__'))]"
+     if not any(part in m.name for part in ('estimator', 'users_cluster', 'dask_chunks', '__main__'))]"
 ENV PATH=/opt/eigenline/bin:${PATH} \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1

@@ -71,6 +71,8 @@ class UsersCluster:
                 raise ValueError(
                     "There is no Dask client. Make one, distributed.Client(address), or give it as client=."
                 ) from None
+        if client.status in ("closing", "closed"):
+            raise ValueError("The Dask client is closed. Make another one, distributed.Client(address).")
         self.client: Client = client
         self._limit = parse_timedelta(dask.config.get(NO_WORKERS_TIMEOUT, "60s"))
         self._looked = self._seen = time.monotonic()

@@ -67,7 +67,7 @@ FITS: dict[str, Callable[[Any], Any]] = {
 
 @pytest.mark.parametrize("name", FITS)
 def test_the_same_bytes_on_one_worker_and_on_three(name: str) -> None:
-    X = made_on_workers(12, 1_500, 1_500 if "randomized" in name else 12)
+    X = made_on_workers(6, 700 if "randomized" in name else 3_000, 1_200 if "randomized" in name else 12)
     found = []
     for number in (1, 3):
         with workers_of(number) as cluster, Client(cluster, timeout=300) as client:
@@ -103,7 +103,7 @@ def test_records_stay_on_the_workers() -> None:
 
 
 def test_a_worker_killed_in_a_pass_changes_no_byte() -> None:
-    X = made_on_workers(12, 4_000, 1_500)
+    X = made_on_workers(6, 700, 1_200)
     with workers_of(3) as cluster, Client(cluster, timeout=300) as client:
         client.wait_for_workers(3, timeout=300)
         pca = PCA(num_components=3, algorithm_mode="randomized")
@@ -123,7 +123,11 @@ def test_a_worker_killed_in_a_pass_changes_no_byte() -> None:
 
 
 def test_workers_that_die_again_and_again_are_a_sentence() -> None:
-    deadly = made_on_workers(1, 100, 4).map_blocks(lambda block: os.kill(os.getpid(), signal.SIGKILL))
+    made = made_on_workers(1, 100, 4)
+    # without `meta`, Dask would call this here
+    deadly = made.map_blocks(
+        lambda block: os.kill(os.getpid(), signal.SIGKILL), dtype=made.dtype, meta=np.empty((0, 0))
+    )
     with (
         workers_of(2) as cluster,
         Client(cluster, timeout=300),
@@ -142,11 +146,11 @@ def test_a_cluster_without_workers_is_a_sentence() -> None:
         PCA(num_components=1).fit(made_on_workers(2, 100, 4))
 
 
-def test_a_scheduler_that_is_gone_is_a_sentence() -> None:
+def test_a_client_that_is_closed_or_missing_is_a_sentence() -> None:
     with workers_of(1) as cluster, Client(cluster, timeout=300) as client:
         client.wait_for_workers(1, timeout=300)
         client.close()
-        with pytest.raises(ValueError, match=r"There is no Dask client|scheduler was lost, or the client closed"):
+        with pytest.raises(ValueError, match="The Dask client is closed"):
             PCA(num_components=1, client=client).fit(made_on_workers(2, 100, 4))
     with pytest.raises(ValueError, match="There is no Dask client"):
         PCA(num_components=1).fit(made_on_workers(2, 100, 4))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import shutil
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import click
 
@@ -147,7 +148,9 @@ def _kept_from_standard_input(files: Sequence[str], root: Path) -> list[str]:
         return list(files)
     kept = root / "standard input"
     with kept.open("wb") as file:
-        shutil.copyfileobj(sys.stdin.buffer, file, 1 << 20)
+        # `read` would fill its block in one call, and notice Ctrl-C between two pieces only when more data come.
+        while piece := cast(io.BufferedReader, sys.stdin.buffer).read1(1 << 20):
+            file.write(piece)
     if not kept.stat().st_size:
         raise UserError("Standard input is empty.")
     return [str(kept) if place == "-" else place for place in files]

@@ -43,6 +43,12 @@ class _OnCluster:
         parameters.pop("client", None)
         return parameters
 
+    def set_params(self, **parameters: Any) -> Self:
+        """Set hyperparameters, or the client."""
+        if "client" in parameters:
+            self.client = parameters.pop("client")
+        return super().set_params(**parameters)  # type: ignore[misc]
+
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "client": None}  # type: ignore[dict-item]
 

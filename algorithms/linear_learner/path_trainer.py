@@ -67,7 +67,7 @@ SAMPLE_PASSES, PATH_PASSES, REFIT_PASSES, ROBUST_PASSES, ROBUST_REFIT_PASSES = 2
 SMALL_PATH, SMALL_EXTENSION, SMALL_REFIT = 12, 40, 300
 WIDE_PATH: Final = 3  # without an estimate of the Hessian
 SAMPLE_TOLERANCE, PATH_TOLERANCE = 1e-3, 3e-4
-TOLERANCE: Final = {np.float32: 3e-4, np.float64: 1e-8}
+TOLERANCE: Final = {np.float32: 3e-4, np.float64: 1e-10}
 STOPPED: Final = "the job was asked to stop"
 
 

@@ -40,9 +40,9 @@ def finish(training_data: TrainingData, finished: Finished) -> Iterator[Report |
     """Convert to raw units and calibrate; the last thing yielded is the result."""
     settings = training_data.settings
     weights, bias = training_data.scaler.raw_units(finished.parameters)
-    if not (np.isfinite(as_float32(weights)).all() and np.isfinite(as_float32(bias)).all()):
+    if not (np.isfinite(weights).all() and np.isfinite(bias).all()):
         raise UserError(
-            "every model diverged: their parameters are no longer finite in float32. Use a smaller learning_rate, "
+            "every model diverged: their parameters are no longer finite. Use a smaller learning_rate, "
             "or normalize_data=true"
         )
     if len(bias) > 1 and not settings.as_aws:

@@ -20,7 +20,7 @@ from eigenline.cluster.parts import Chunks, Part
 from eigenline.cluster.records_on_workers import RecordsOnWorkers
 from tests.cluster import trainings
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.dask]
 
 
 def pack(units: Sequence[int], *chunks: Batch) -> Part:

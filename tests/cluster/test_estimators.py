@@ -20,6 +20,8 @@ from sklearn.base import clone
 import eigenline
 from eigenline.cluster import PCA, LinearLearnerClassifier, LinearLearnerRegressor
 
+pytestmark = pytest.mark.dask
+
 ROWS, FEATURES = 600, 4
 
 

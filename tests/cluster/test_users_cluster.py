@@ -23,7 +23,7 @@ from eigenline.cluster import PCA, LinearLearnerClassifier, LinearLearnerRegress
 from eigenline.cluster.users_cluster import NO_WORKERS_TIMEOUT
 from eigenline.formats.artifact.model_file import write_artifact
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.dask]
 
 
 def records(block: int, rows: int, features: int) -> NDArray[np.float32]:

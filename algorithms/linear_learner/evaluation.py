@@ -145,20 +145,34 @@ def mean_losses(
 
     Where `preparation` makes folds, the records that belong to none are not looked at.
     """
-    total, weight = records.total(_MeanLossWork(preparation, loss, parameters, grid, outputs)).value
+    return _means(records.total(_MeanLossWork(preparation, loss, parameters, outputs, grid)))
+
+
+def _means(sums: PairSum) -> NDArray[np.float64]:
+    total, weight = sums.value
     return np.asarray(total / np.maximum(weight, 1e-300))
 
 
 @dataclass(frozen=True, eq=False)
-class _MeanLossWork:
+class _MeansWork:
+    """What passes share that add up something of each model, and the weights: state of shape (2, m)."""
+
     preparation: Preparation
     loss: Loss
     parameters: Floats
-    grid: HyperparameterGrid
     outputs: int
 
     def begin(self) -> PairSum:
-        return PairSum.zeros((2, len(self.grid)))
+        return PairSum.zeros((2, self.parameters.shape[1] // self.outputs))
+
+    def merge(self, first: PairSum, second: PairSum) -> PairSum:
+        first.merge(second)
+        return first
+
+
+@dataclass(frozen=True, eq=False)
+class _MeanLossWork(_MeansWork):
+    grid: HyperparameterGrid
 
     def update(self, state: PairSum, batch: Batch, first: int) -> PairSum:
         block = self.preparation.block(batch, first)
@@ -171,10 +185,6 @@ class _MeanLossWork:
             sums[0], sums[1] = weights @ value, weights.sum(dtype=np.float64)
         state.add(sums)
         return state
-
-    def merge(self, first: PairSum, second: PairSum) -> PairSum:
-        first.merge(second)
-        return first
 
 
 def wrong_label_losses(
@@ -194,20 +204,12 @@ def wrong_label_losses(
     left_out
         The fold whose records count for each model, shape (m,); None counts all.
     """
-    total, weight = records.total(_WrongLabelWork(preparation, loss, parameters, outputs, left_out)).value
-    return np.asarray(total / np.maximum(weight, 1e-300))
+    return _means(records.total(_WrongLabelWork(preparation, loss, parameters, outputs, left_out)))
 
 
 @dataclass(frozen=True, eq=False)
-class _WrongLabelWork:
-    preparation: Preparation
-    loss: Loss
-    parameters: Floats
-    outputs: int
+class _WrongLabelWork(_MeansWork):
     left_out: NDArray[np.int64] | None
-
-    def begin(self) -> PairSum:
-        return PairSum.zeros((2, self.parameters.shape[1] // self.outputs))
 
     def update(self, state: PairSum, batch: Batch, first: int) -> PairSum:
         block = self.preparation.block(batch, first)
@@ -226,10 +228,6 @@ class _WrongLabelWork:
             sums = np.stack([(counts * value).sum(axis=0), counts.sum(axis=0)])
         state.add(sums)
         return state
-
-    def merge(self, first: PairSum, second: PairSum) -> PairSum:
-        first.merge(second)
-        return first
 
 
 def best_thresholds(raw: RawScores, settings: Settings) -> list[Choice]:
